@@ -1,0 +1,84 @@
+//! Every bound in one place (law 18). What overflows is refused aloud, never dropped.
+
+use serde::{Deserialize, Serialize};
+
+/// The bounds in force. They are part of [`crate::settings::Settings`], so they are journaled with
+/// each boot and a replay applies the ones that held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Rounds of tool calls in one turn.
+    pub max_tool_rounds: u16,
+    /// Tool calls in one reply of the model; further ones are answered with an error.
+    pub calls_per_round: u16,
+    /// Messages that may wait in a session while a turn runs.
+    pub queued_messages: usize,
+    /// Deliveries that may wait in a session; at the bound, new messages are refused.
+    pub queued_deliveries: usize,
+    /// Sessions.
+    pub sessions: usize,
+    /// Idempotency keys remembered for each origin.
+    pub keys: usize,
+    /// Bytes of one message of a person.
+    pub message_bytes: usize,
+    /// Bytes of one reply of the model; what is beyond is cut with a mark.
+    pub reply_bytes: usize,
+    /// Bytes of transcript that a prompt carries.
+    pub context_bytes: usize,
+    /// Transcript entries that a prompt carries.
+    pub context_messages: usize,
+    /// Bytes that one turn may add to the transcript before it is ended.
+    pub turn_bytes: usize,
+    /// How long one turn may take, in milliseconds, waiting for people included.
+    pub turn_ms: u64,
+    /// Tries of one model call.
+    pub model_attempts: u16,
+    /// Tries of one delivery.
+    pub deliver_attempts: u16,
+    /// How long one model call may take, in milliseconds.
+    pub model_timeout_ms: u64,
+    /// How long one delivery may take, in milliseconds.
+    pub deliver_timeout_ms: u64,
+    /// How much later than its own timeout an effect may report before it counts as lost, in
+    /// milliseconds.
+    pub grace_ms: u64,
+    /// The first wait before a retry, in milliseconds; it doubles each time.
+    pub backoff_ms: u64,
+    /// The longest wait before a retry that we choose ourselves, in milliseconds.
+    pub backoff_max_ms: u64,
+    /// The longest wait that a provider may ask for, in milliseconds; beyond it the turn ends.
+    pub retry_after_max_ms: u64,
+    /// How long a question to a person stays open, in milliseconds.
+    pub approval_ms: u64,
+    /// How often the same call may give the same result in one turn before the turn is ended.
+    pub same_result: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_tool_rounds: 10,
+            calls_per_round: 16,
+            queued_messages: 64,
+            queued_deliveries: 256,
+            sessions: 4096,
+            keys: 1024,
+            message_bytes: 100_000,
+            reply_bytes: 200_000,
+            context_bytes: 120_000,
+            context_messages: 200,
+            turn_bytes: 1_000_000,
+            turn_ms: 3_600_000,
+            model_attempts: 5,
+            deliver_attempts: 1_000,
+            model_timeout_ms: 300_000,
+            deliver_timeout_ms: 30_000,
+            grace_ms: 5_000,
+            backoff_ms: 500,
+            backoff_max_ms: 30_000,
+            retry_after_max_ms: 300_000,
+            approval_ms: 600_000,
+            same_result: 3,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a conversation is made of, and the request that a model is sent.
+//!
+//! These are the provider-neutral shapes: [`crate::wire`] turns them into a provider's JSON.
+
+use crate::digest::Digest;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// One entry of a transcript.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+pub enum Message {
+    /// What a person wrote.
+    User {
+        /// Their words.
+        text: String,
+    },
+    /// What the model answered.
+    Assistant {
+        /// Its words; may be empty when it only calls tools.
+        text: String,
+        /// The tools it wants run, in its order.
+        calls: Vec<ToolCall>,
+    },
+    /// What a tool call came to.
+    Tool {
+        /// The [`ToolCall::id`] that this answers.
+        call_id: String,
+        /// The result, as the model reads it.
+        content: String,
+    },
+}
+
+impl Message {
+    /// How much of a context budget this message takes, in bytes of UTF-8.
+    pub fn weight(&self) -> usize {
+        match self {
+            Message::User { text } => text.len(),
+            Message::Assistant { text, calls } => {
+                let calls: usize = calls
+                    .iter()
+                    .map(|c| c.id.len() + c.tool.len() + c.arguments.len())
+                    .sum();
+                text.len() + calls
+            }
+            Message::Tool { call_id, content } => call_id.len() + content.len(),
+        }
+    }
+
+    /// A digest of the whole message.
+    pub fn digest(&self) -> Digest {
+        match self {
+            Message::User { text } => Digest::of(&[b"user", text.as_bytes()]),
+            Message::Assistant { text, calls } => {
+                let mut parts: Vec<&[u8]> = Vec::with_capacity(2 + calls.len() * 3);
+                parts.push(b"assistant");
+                parts.push(text.as_bytes());
+                for call in calls {
+                    parts.push(call.id.as_bytes());
+                    parts.push(call.tool.as_bytes());
+                    parts.push(call.arguments.as_bytes());
+                }
+                Digest::of(&parts)
+            }
+            Message::Tool { call_id, content } => {
+                Digest::of(&[b"tool", call_id.as_bytes(), content.as_bytes()])
+            }
+        }
+    }
+}
+
+/// A model's wish to have a tool run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// The provider's name for this call; the codec makes it unique within its reply.
+    pub id: String,
+    /// The tool's name as we offer it, for example `system.run`.
+    pub tool: String,
+    /// The arguments exactly as the model wrote them: meant to be a JSON object, not trusted to be.
+    pub arguments: String,
+}
+
+/// A tool as the model is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolSpec {
+    /// For example `system.run`. Codecs map it to what a provider's rules for names allow.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: String,
+    /// The JSON Schema of its arguments, as JSON text.
+    pub parameters: String,
+    /// What a crash leaves behind; decides whether it may be run again.
+    pub recovery: crate::effect::Recovery,
+    /// It changes nothing in the world, so a read-only policy lets it run.
+    pub read_only: bool,
+    /// How long one run may take, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// A transcript entry with the digest that was made of it once, when it was added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The message.
+    pub message: Message,
+    /// [`Message::digest`] of it.
+    pub digest: Digest,
+}
+
+impl Entry {
+    /// Wraps a message, making its digest.
+    pub fn new(message: Message) -> Arc<Entry> {
+        let digest = message.digest();
+        Arc::new(Entry { message, digest })
+    }
+}
+
+/// Everything that one model call says. Cheap to clone: it shares the transcript's entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// The model's name as the provider knows it.
+    pub model: Arc<str>,
+    /// The system prompt.
+    pub system: Arc<str>,
+    /// The tools on offer.
+    pub tools: Arc<[ToolSpec]>,
+    /// The window of the transcript that fits, oldest first.
+    pub messages: Vec<Arc<Entry>>,
+}
+
+impl Prompt {
+    /// A digest of the whole prompt, made from the digests of its entries: its cost does not
+    /// grow with the length of the texts.
+    pub fn digest(&self, fixed: &Digest) -> Digest {
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(1 + self.messages.len());
+        parts.push(&fixed.0);
+        parts.extend(self.messages.iter().map(|entry| &entry.digest.0[..]));
+        Digest::of(&parts)
+    }
+}
