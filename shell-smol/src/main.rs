@@ -1,1 +1,5 @@
-fn main() {}
+//! `openpistacrab`, the program.
+
+fn main() -> std::process::ExitCode {
+    openpista_shell_smol::command::main()
+}

@@ -1,0 +1,1 @@
+//! The journal's time from the system's clocks.

@@ -1,0 +1,1 @@
+//! The one loop: inputs, steps, commit, gate, effects.

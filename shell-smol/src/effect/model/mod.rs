@@ -1,0 +1,1 @@
+//! Calling a model over HTTP, or the one inside.

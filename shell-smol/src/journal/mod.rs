@@ -1,0 +1,1 @@
+//! The journal in SQLite, on a thread of its own.

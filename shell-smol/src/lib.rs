@@ -1,0 +1,17 @@
+//! The smol shell: openpista's core carried out against SQLite, a model server and the operating
+//! system.
+//!
+//! [`driver`] is the one loop: take inputs, step the core, commit, open the gate, spawn effects.
+//! What can happen arrives from [`source`]; what must be done is done in [`effect`], one small
+//! module a kind, each of which turns every error into an outcome. Whether something is done is
+//! never decided here.
+
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod driver;
+pub mod effect;
+pub mod journal;
+pub mod secret;
+pub mod source;
+pub mod terminal;
