@@ -1,0 +1,107 @@
+//! The rules of the standard, one by one; each at once and byte by byte.
+
+use crate::support::{ROOM, bytewise, events_of};
+
+/// The data of each event, by name where it has one.
+#[track_caller]
+fn expect(body: impl AsRef<[u8]>, expected: &[&str]) {
+    let body = body.as_ref();
+    let whole = events_of([body], ROOM);
+    let split = events_of(bytewise(body), ROOM);
+    assert_eq!(whole, split, "chunk boundaries do not matter");
+    let seen: Vec<String> = whole
+        .0
+        .into_iter()
+        .map(|event| match event.name.as_str() {
+            "" => event.data,
+            name => format!("{name}={}", event.data),
+        })
+        .collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn lines_end_with_lf_cr_or_crlf() {
+    expect("data: a\n\ndata: b\n\n", &["a", "b"]);
+    expect("data: a\r\rdata: b\r\r", &["a", "b"]);
+    expect("data: a\r\n\r\ndata: b\r\n\r\n", &["a", "b"]);
+    expect("data: a\r\n\rdata: b\n\r\n", &["a", "b"]);
+    // CR LF is one end, LF CR are two.
+    expect("data: a\r\ndata: b\n\n", &["a\nb"]);
+    expect("data: a\n\rdata: b\n\n", &["a", "b"]);
+}
+
+#[test]
+fn data_over_several_lines_is_joined() {
+    expect("data: a\ndata:b\ndata:  c\n\n", &["a\nb\n c"]);
+    expect("data\ndata\n\n", &["\n"]);
+    expect("data:\n\n", &[""]);
+}
+
+#[test]
+fn an_event_without_data_is_none() {
+    expect("event: ping\n\ndata: a\n\n", &["a"]);
+    expect("id: 7\nretry: 100\nnonsense\n\n\n\n", &[]);
+}
+
+#[test]
+fn events_have_names() {
+    expect("event: error\ndata: a\n\ndata: b\n\n", &["error=a", "b"]);
+    expect("event:x\nevent: y\ndata: a\n\n", &["y=a"]);
+}
+
+#[test]
+fn comments_are_passed_over_and_not_kept() {
+    expect(": OPENROUTER PROCESSING\n\ndata: a\n:\n\n", &["a"]);
+    let long = format!(":{}\ndata: a\n\n", "x".repeat(1_000));
+    let (events, end) = events_of([long.as_bytes()], 20);
+    assert_eq!((events.len(), end), (1, Ok(None)));
+}
+
+#[test]
+fn one_byte_order_mark_is_passed_over() {
+    expect("\u{feff}data: a\n\n", &["a"]);
+    expect("\u{feff}\ndata: a\n\n", &["a"]);
+    expect("\u{feff}\u{feff}data: a\n\ndata: b\n\n", &["b"]);
+    expect("data: a\n\n\u{feff}data: b\n\n", &["a"]);
+}
+
+#[test]
+fn what_is_not_utf8_is_replaced() {
+    expect("data: žluť 🦀\n\n", &["žluť 🦀"]);
+    expect(b"data: a\xffb\xf0\x9f\n\n", &["a\u{fffd}b\u{fffd}"]);
+}
+
+#[test]
+fn only_one_space_belongs_to_the_colon() {
+    expect("data:a\n\ndata:  a \n\ndata :a\n\n", &["a", " a "]);
+}
+
+#[test]
+fn an_event_that_the_end_cuts_off_is_left_to_the_caller() {
+    let (events, rest) = events_of([&b"data: a\n\ndata: b"[..]], ROOM);
+    assert_eq!(events.len(), 1);
+    assert_eq!(rest.unwrap().unwrap().data, "b");
+    let (_, rest) = events_of([&b"data: a\n\n: b"[..]], ROOM);
+    assert_eq!(rest, Ok(None));
+}
+
+#[test]
+fn an_event_beyond_the_bound_is_refused_for_good() {
+    for body in ["data: 0123456789", "data: 0\ndata: 1\ndata: 2\ndata: 3\n"] {
+        let (events, end) = events_of([body.as_bytes()], 12);
+        assert!(events.is_empty());
+        let error = end.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the server sent an event longer than 12 bytes"
+        );
+        assert_eq!(events_of(bytewise(body.as_bytes()), 12).1, Err(error));
+    }
+    let (events, end) = events_of([&b"data: 0\n\ndata: 1\n\n"[..]], 12);
+    assert_eq!(
+        (events.len(), end),
+        (2, Ok(None)),
+        "the bound is for one event"
+    );
+}
