@@ -1,5 +1,6 @@
 //! Frames, as the contract writes them.
 
+use crate::support::{cuts, pieces, text};
 use openpista_core::effect::tool::Exit;
 use openpista_core::id::{ApprovalId, Attempt, Seq};
 use openpista_core::refusal::Refusal;
@@ -7,6 +8,9 @@ use openpista_core::wire::frame::{
     ClientFrame, Decision, Decoder, Frame, FrameError, MAX_FRAME_BYTES, Progress, Role,
     ServerFrame, Token, TooLarge, encode,
 };
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
 use std::fmt::Debug;
 
 fn id() -> String {
@@ -329,4 +333,135 @@ fn a_peer_that_stops_in_the_middle_is_found() {
     assert_eq!(decoder.clone().finish(), Ok(()));
     assert_eq!(decoder.next(&mut &[0][..]), Ok(None));
     assert_eq!(decoder.finish(), Err(FrameError::CutOff));
+}
+
+fn client_frame() -> impl Strategy<Value = ClientFrame> {
+    let optional = proptest::option::of(text());
+    let role = proptest::option::of(Just(Role::Worker));
+    prop_oneof![
+        (text(), text(), role).prop_map(|(token, client, role)| ClientFrame::Auth {
+            token: Token(token),
+            client,
+            role,
+        }),
+        (text(), text(), optional).prop_map(|(id, text, session)| ClientFrame::Message {
+            id,
+            text,
+            session
+        }),
+        (approval(), select(&[Decision::Allow, Decision::Deny][..]))
+            .prop_map(|(approval, decision)| ClientFrame::Approval { approval, decision }),
+        text().prop_map(|id| ClientFrame::Cancel { id }),
+        Just(ClientFrame::Ping),
+    ]
+}
+
+fn approval() -> impl Strategy<Value = ApprovalId> {
+    (any::<u64>(), any::<u16>()).prop_map(|(seq, slot)| ApprovalId {
+        seq: Seq(seq),
+        slot,
+    })
+}
+
+fn progress() -> impl Strategy<Value = Progress> {
+    let exit = prop_oneof![
+        any::<i32>().prop_map(Exit::Code),
+        any::<i32>().prop_map(Exit::Signal),
+        Just(Exit::TimedOut),
+        Just(Exit::Cancelled),
+    ];
+    prop_oneof![
+        (any::<u16>(), any::<u16>()).prop_map(|(round, attempt)| Progress::Asking {
+            round,
+            attempt: Attempt(attempt),
+        }),
+        (text(), any::<u64>())
+            .prop_map(|(why, retry_in_ms)| Progress::Waiting { why, retry_in_ms }),
+        (text(), text()).prop_map(|(tool, arguments)| Progress::Running { tool, arguments }),
+        (proptest::option::of(exit), any::<u64>())
+            .prop_map(|(exit, took_ms)| Progress::Ran { exit, took_ms }),
+        Just(Progress::InDoubt),
+        text().prop_map(|text| Progress::Text { text }),
+        text().prop_map(|text| Progress::Output { text }),
+    ]
+}
+
+fn server_frame() -> impl Strategy<Value = ServerFrame> {
+    prop_oneof![
+        text().prop_map(|session| ServerFrame::AuthOk { session }),
+        text().prop_map(|message| ServerFrame::AuthError { message }),
+        text().prop_map(|id| ServerFrame::Accepted { id }),
+        (text(), progress()).prop_map(|(id, progress)| ServerFrame::Progress { id, progress }),
+        (text(), approval(), text(), text(), text()).prop_map(
+            |(id, approval, tool, arguments, reason)| ServerFrame::ApprovalRequest {
+                id,
+                approval,
+                tool,
+                arguments,
+                reason,
+            }
+        ),
+        (text(), text(), any::<bool>()).prop_map(|(id, content, is_error)| {
+            ServerFrame::Response {
+                id,
+                content,
+                is_error,
+            }
+        }),
+        Just(ServerFrame::Pong),
+        text().prop_map(|message| ServerFrame::Error { message }),
+    ]
+}
+
+/// Every frame of these pieces, then how they ended.
+fn frames_of<F: Frame>(pieces: Vec<&[u8]>, max: usize) -> (Vec<F>, Result<(), FrameError>) {
+    let mut decoder = Decoder::new(max);
+    let mut frames = Vec::new();
+    for mut piece in pieces {
+        loop {
+            let next = decoder.next(&mut piece);
+            assert!(decoder.buffered() <= max + 4);
+            match next {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(error) => return (frames, Err(error)),
+            }
+        }
+        assert!(piece.is_empty(), "all bytes were taken");
+    }
+    (frames, decoder.finish())
+}
+
+proptest! {
+    #[test]
+    fn law_19_client_frames_round_trip(frames in vec(client_frame(), 0..5), cuts in cuts()) {
+        let bytes: Vec<u8> = frames.iter().flat_map(|f| encode(f).unwrap()).collect();
+        let decoded = frames_of(pieces(&bytes, &cuts), MAX_FRAME_BYTES);
+        prop_assert_eq!(decoded, (frames, Ok(())));
+    }
+
+    #[test]
+    fn law_19_server_frames_round_trip(frames in vec(server_frame(), 0..5), cuts in cuts()) {
+        let bytes: Vec<u8> = frames.iter().flat_map(|f| encode(f).unwrap()).collect();
+        let decoded = frames_of(pieces(&bytes, &cuts), MAX_FRAME_BYTES);
+        prop_assert_eq!(decoded, (frames, Ok(())));
+    }
+
+    #[test]
+    fn law_19_frames_ignore_chunk_boundaries_and_keep_their_bound(
+        frames in vec(client_frame(), 0..4),
+        flips in vec((any::<Index>(), any::<u8>()), 0..3),
+        cuts in cuts(),
+        max in 0_usize..200,
+    ) {
+        let mut bytes: Vec<u8> = frames.iter().flat_map(|f| encode(f).unwrap()).collect();
+        for (place, byte) in flips {
+            if !bytes.is_empty() {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+        }
+        let whole = frames_of::<ClientFrame>(vec![&bytes], max);
+        prop_assert_eq!(frames_of(pieces(&bytes, &cuts), max), whole);
+    }
 }

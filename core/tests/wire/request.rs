@@ -1,9 +1,11 @@
 //! Requests, and the names of tools.
 
-use crate::support::{call, prompt_of, tool};
+use crate::support::{call, prompt_of, text, tool};
 use openpista_core::message::{Message, Prompt};
 use openpista_core::wire::openai::{Names, encode_request};
-use serde_json::{Value, json};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
 
 fn json_of(prompt: &Prompt, stream: bool) -> Value {
     serde_json::from_slice(&encode_request(prompt, stream)).unwrap()
@@ -159,4 +161,72 @@ fn a_name_that_is_not_on_offer_stays_as_it_is_but_is_sendable() {
         "system_run_2",
         "not the one on offer"
     );
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        text().prop_map(|text| Message::User { text }),
+        (text(), vec((text(), text(), text()), 0..3)).prop_map(|(text, calls)| {
+            let calls = calls
+                .iter()
+                .map(|(id, tool, arguments)| call(id, tool, arguments));
+            Message::Assistant {
+                text,
+                calls: calls.collect(),
+            }
+        }),
+        (text(), text()).prop_map(|(call_id, content)| Message::Tool { call_id, content }),
+    ]
+}
+
+fn is_sendable(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    (1..=64).contains(&name.len()) && name.chars().all(allowed)
+}
+
+proptest! {
+    #[test]
+    fn law_19_every_request_is_one_that_servers_take(
+        tools in vec(text(), 0..4),
+        messages in vec(message(), 0..6),
+        stream in any::<bool>(),
+    ) {
+        let tools: Vec<&str> = tools.iter().map(String::as_str).collect();
+        let bytes = encode_request(&prompt_of(&tools, messages.clone()), stream);
+        let request: Value = serde_json::from_slice(&bytes).unwrap();
+        let sent = request["messages"].as_array().unwrap();
+        prop_assert_eq!(sent.len(), messages.len() + 1);
+        for (sent, message) in sent[1..].iter().zip(&messages) {
+            match message {
+                Message::User { text } => prop_assert_eq!(&sent["content"], text),
+                Message::Tool { call_id, content } => {
+                    prop_assert_eq!(&sent["tool_call_id"], call_id);
+                    prop_assert_eq!(&sent["content"], content);
+                }
+                Message::Assistant { text, calls } => {
+                    prop_assert_eq!(sent["content"].as_str().unwrap_or(""), text);
+                    for (at, call) in calls.iter().enumerate() {
+                        let sent = &sent["tool_calls"][at];
+                        prop_assert_eq!(&sent["id"], &call.id);
+                        let function = &sent["function"];
+                        prop_assert!(is_sendable(function["name"].as_str().unwrap()));
+                        let arguments = function["arguments"].as_str().unwrap();
+                        prop_assert!(serde_json::from_str::<Map<String, Value>>(arguments).is_ok());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn law_19_names_round_trip(offered in vec("[ab._ ]{0,3}|[ab.]{63,66}", 0..12)) {
+        let tools: Vec<_> = offered.iter().map(|name| tool(name)).collect();
+        let names = Names::of(&tools);
+        for name in &offered {
+            let wire = names.wire(name);
+            prop_assert!(is_sendable(&wire));
+            prop_assert_eq!(&names.ours(&wire), name);
+            prop_assert!(!is_sendable(name) || wire == *name);
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! The rules of the standard, one by one; each at once and byte by byte.
 
-use crate::support::{ROOM, bytewise, events_of};
+use crate::support::{ROOM, bytewise, cuts, events_of, nearly, pieces};
+use openpista_core::wire::sse::Event;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 
 /// The data of each event, by name where it has one.
 #[track_caller]
@@ -104,4 +108,54 @@ fn an_event_beyond_the_bound_is_refused_for_good() {
         (2, Ok(None)),
         "the bound is for one event"
     );
+}
+
+const EVENT_FRAGMENTS: &[&str] = &[
+    "data",
+    ":",
+    " ",
+    "event",
+    "id",
+    "\r",
+    "\n",
+    "\r\n",
+    "\n\n",
+    "\u{feff}",
+    "data: a\n\n",
+    "x",
+];
+
+fn event() -> impl Strategy<Value = Event> {
+    ("[^\r\n]{0,8}", "[^\r]{0,16}").prop_map(|(name, data)| Event { name, data })
+}
+
+fn write_event(event: &Event, line_end: &str) -> String {
+    let mut body = format!(": comment{line_end}event: {}{line_end}", event.name);
+    for line in event.data.split('\n') {
+        body.push_str(&format!("data: {line}{line_end}"));
+    }
+    body + line_end
+}
+
+proptest! {
+    #[test]
+    fn law_19_events_round_trip(
+        events in vec((event(), select(&["\n", "\r", "\r\n"][..])), 0..6),
+        cuts in cuts(),
+    ) {
+        let body: String = events.iter().map(|(event, end)| write_event(event, end)).collect();
+        let (decoded, rest) = events_of(pieces(body.as_bytes(), &cuts), ROOM);
+        let sent: Vec<Event> = events.into_iter().map(|(event, _)| event).collect();
+        prop_assert_eq!(decoded, sent);
+        prop_assert_eq!(rest, Ok(None));
+    }
+
+    #[test]
+    fn law_19_events_ignore_chunk_boundaries(
+        bytes in nearly(EVENT_FRAGMENTS),
+        cuts in cuts(),
+        max in 1_usize..64,
+    ) {
+        prop_assert_eq!(events_of(pieces(&bytes, &cuts), max), events_of([&bytes[..]], max));
+    }
 }

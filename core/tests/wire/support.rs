@@ -5,6 +5,9 @@ use openpista_core::effect::{Chunk, Recovery};
 use openpista_core::message::{Entry, Message, Prompt, ToolCall, ToolSpec};
 use openpista_core::wire::openai::ReplyStream;
 use openpista_core::wire::sse::{Decoder, Event, TooLong};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
 
 /// More than any reply in these tests.
 pub(crate) const ROOM: usize = 100_000;
@@ -105,4 +108,34 @@ pub(crate) fn events_of<'a>(
 /// The same bytes, one at a time.
 pub(crate) fn bytewise(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.chunks(1)
+}
+
+/// The bytes, cut at these places.
+pub(crate) fn pieces<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
+    let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+    places.sort_unstable();
+    let mut from = 0;
+    let mut pieces = Vec::new();
+    for place in places.into_iter().chain([bytes.len()]) {
+        pieces.push(&bytes[from..place]);
+        from = place;
+    }
+    pieces
+}
+
+pub(crate) fn cuts() -> impl Strategy<Value = Vec<Index>> {
+    vec(any::<Index>(), 0..12)
+}
+
+/// Bytes that come near to what is understood: fragments of it, and arbitrary ones.
+pub(crate) fn nearly(fragments: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    let fragment = prop_oneof![
+        8 => select(fragments).prop_map(|text| text.as_bytes().to_vec()),
+        1 => vec(any::<u8>(), 0..4),
+    ];
+    vec(fragment, 0..24).prop_map(|parts| parts.concat())
+}
+
+pub(crate) fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[ -~]{0,12}", "\\PC{0,6}", ".{0,6}"]
 }

@@ -3,7 +3,7 @@
 use super::Names;
 use super::draft::Draft;
 use super::fault::fault_of;
-use super::reply::{decode_within, garbled, parse};
+use super::reply::{decode_within, garbled, parse, trim_start};
 use crate::effect::Chunk;
 use crate::effect::model::{ModelFault, Reply};
 use crate::message::Prompt;
@@ -154,9 +154,7 @@ impl ReplyStream {
 
     /// Passes over white space and a byte order mark, and looks at what comes first.
     fn sniff<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
-        let blank = |b: &u8| b.is_ascii_whitespace() || matches!(b, 0xEF | 0xBB | 0xBF);
-        let from = input.iter().position(|b| !blank(b)).unwrap_or(input.len());
-        let rest = &input[from..];
+        let rest = trim_start(input);
         match rest.first() {
             None => {}
             Some(b'{' | b'[') => self.body = Body::Whole(Vec::new()),
