@@ -422,7 +422,7 @@ fn an_event_called_error_is_a_fault_whatever_is_in_it() {
 
 #[test]
 fn no_error_is_no_fault() {
-    for error in ["null", "false"] {
+    for error in ["null", "false", "\"\""] {
         let chunk = format!(r#"{{"error":{error},"choices":[{{"delta":{{"content":"a"}}}}]}}"#);
         assert_eq!(read(&stream_of(&[&chunk])), Ok(text("a")));
     }
