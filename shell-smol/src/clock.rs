@@ -57,6 +57,23 @@ pub fn unix_now_ms() -> u64 {
     )
 }
 
+/// A wall clock's time as people and programs write it, for example `2026-11-22T15:04:05Z`.
+pub fn utc(unix_ms: u64) -> String {
+    let seconds = unix_ms / 1_000;
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    // Years that begin in March put the leap day last, and eras of 400 years repeat.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12 + 1;
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 fn whole_ms(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -88,6 +105,16 @@ mod tests {
             assert!(now >= before);
             before = now;
         }
+    }
+
+    #[test]
+    fn writes_dates() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(951_868_799_999), "2000-02-29T23:59:59Z");
+        assert_eq!(utc(1_735_689_599_000), "2024-12-31T23:59:59Z");
+        assert_eq!(utc(1_772_323_200_000), "2026-03-01T00:00:00Z");
+        assert_eq!(utc(4_107_542_400_000), "2100-03-01T00:00:00Z");
     }
 
     #[test]

@@ -55,6 +55,13 @@ pub enum JournalError {
         /// Where and why.
         cause: String,
     },
+    /// There is no session of this name.
+    NoSession {
+        /// The name that was asked for.
+        name: String,
+        /// A session with nearly that name.
+        near: Option<String>,
+    },
     /// A snapshot came before its step was durable: a fault of the caller.
     EarlySnapshot(Seq),
     /// An earlier commit failed, so the state in memory is ahead of the disk.
@@ -193,6 +200,13 @@ impl fmt::Display for JournalError {
                  wrote it.",
                 path.display(),
             ),
+            JournalError::NoSession { name, near } => {
+                write!(f, "there is no session {name:?}")?;
+                match near {
+                    Some(near) => write!(f, "; did you mean {near:?}?"),
+                    None => f.write_str("; `openpistacrab sessions` lists them"),
+                }
+            }
             JournalError::EarlySnapshot(seq) => {
                 write!(
                     f,

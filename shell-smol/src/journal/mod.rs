@@ -10,14 +10,19 @@
 //! is one transaction with `synchronous=FULL` in write-ahead mode: one sync of the disk.
 
 mod error;
+mod export;
 mod lock;
 mod projection;
 mod read;
+mod redact;
 mod restore;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 pub use error::{Fault, JournalError};
+pub use export::export;
 pub use lock::{FILE_NAME as LOCK_FILE_NAME, Lock};
 pub use read::{MessageRow, Reader, Role, SessionRow, StoredStep};
 

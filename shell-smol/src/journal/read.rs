@@ -138,6 +138,27 @@ impl Reader {
         read().map_err(|error| self.failed(&error))
     }
 
+    /// The session of this name.
+    ///
+    /// # Errors
+    /// When there is none (the error names the nearest), or it cannot be read.
+    pub fn session(&self, name: &str) -> Result<SessionRow, JournalError> {
+        let sessions = self.sessions()?;
+        let near = sessions
+            .iter()
+            .map(|session| (strsim::jaro_winkler(name, &session.name), &session.name))
+            .filter(|(likeness, _)| *likeness > 0.7)
+            .max_by(|one, other| one.0.total_cmp(&other.0))
+            .map(|(_, near)| near.clone());
+        sessions
+            .into_iter()
+            .find(|session| session.name == name)
+            .ok_or_else(|| JournalError::NoSession {
+                name: name.to_owned(),
+                near,
+            })
+    }
+
     /// Shows every message of a session, oldest first.
     ///
     /// # Errors
