@@ -79,6 +79,20 @@ fn the_whole_journal_replays() {
 }
 
 #[test]
+fn folding_an_export_gives_the_live_state() {
+    let dir = Dir::new();
+    let bench = conversations(&dir);
+    let (code, told) = replayed(&file(&dir, &exported(&dir, None, false)), true);
+    assert_eq!(code, ExitCode::SUCCESS);
+    let bytes = bench.core.snapshot().len().to_string();
+    let told = told.lines().next().unwrap().replace(',', "");
+    assert!(
+        told.ends_with(&format!("folded to a state of {bytes} bytes")),
+        "{told}"
+    );
+}
+
+#[test]
 fn each_session_replays_alone_at_its_positions() {
     let dir = Dir::new();
     let _bench = conversations(&dir);

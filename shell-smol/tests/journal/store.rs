@@ -1,7 +1,10 @@
 //! Commit, restore, snapshots, permissions.
 
 use crate::bench::{Bench, Dir};
-use openpista_shell_smol::journal::{Journal, JournalError, Reader};
+use openpista_core::id::Seq;
+use openpista_core::input::Input;
+use openpista_core::replay::Line;
+use openpista_shell_smol::journal::{Journal, JournalError, Reader, StoredStep};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -32,6 +35,30 @@ fn what_was_committed_is_there_again() {
     let again = Bench::open(&dir.database()).unwrap();
     assert_eq!(again.core.snapshot(), state);
     assert_eq!(again.journal.commits(), 0);
+}
+
+#[test]
+fn dropping_the_journal_finishes_what_was_asked() {
+    let dir = Dir::new();
+    let bench = Bench::booted(&dir.database());
+    let seq = bench.core.state().seq().0;
+    let line = |offset| Line {
+        seq: Seq(seq + offset),
+        at: bench.core.state().at(),
+        session: None,
+        input: Input::Tick,
+        records: Vec::new(),
+    };
+    drop(bench.journal.commit((1..=2_000).map(line).collect()));
+    drop(bench);
+    let mut steps = 0;
+    let count = |_: StoredStep<'_>| {
+        steps += 1;
+        Ok::<_, JournalError>(())
+    };
+    let reader = Reader::open(&dir.database()).unwrap();
+    reader.steps(None, count).unwrap();
+    assert_eq!(steps, seq + 2_000);
 }
 
 #[test]
