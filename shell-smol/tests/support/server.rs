@@ -4,6 +4,11 @@
 //! [`Server::start`] takes a script, a function from each [`Request`] to an [`Answer`]. Requests
 //! are recorded before they are answered. A connection has a thread of its own and is kept open
 //! between requests; dropping the server closes every connection and the port.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "it is a module of several test programs, and each uses a part of it"
+)]
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -440,10 +445,7 @@ fn serve(stream: &TcpStream, connection: usize, shared: &Shared) -> std::io::Res
 }
 
 /// The next request; none when the client closed the connection.
-fn read_request(
-    reader: &mut impl BufRead,
-    connection: usize,
-) -> std::io::Result<Option<Request>> {
+fn read_request(reader: &mut impl BufRead, connection: usize) -> std::io::Result<Option<Request>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -467,7 +469,9 @@ fn read_request(
         headers,
         body: Vec::new(),
     };
-    let length = request.header("content-length").and_then(|n| n.parse().ok());
+    let length = request
+        .header("content-length")
+        .and_then(|n| n.parse().ok());
     request.body.resize(length.unwrap_or(0), 0);
     reader.read_exact(&mut request.body)?;
     Ok(Some(request))
@@ -496,7 +500,10 @@ fn send(mut stream: &TcpStream, answer: &Answer, request: &Request) -> std::io::
         Body::Whole(bytes) => {
             // An answer that is not to end properly announces one byte more than it sends.
             let missing = usize::from(matches!(answer.ending, Ending::Hang | Ending::Break));
-            head.push_str(&format!("Content-Length: {}\r\n\r\n", bytes.len() + missing));
+            head.push_str(&format!(
+                "Content-Length: {}\r\n\r\n",
+                bytes.len() + missing
+            ));
             stream.write_all(&[head.as_bytes(), &bytes].concat())
         }
         Body::Pieces(pieces) => {

@@ -101,11 +101,11 @@ const FILLERS: [&str; 21] = [
 fn known(text: &str) -> Option<String> {
     let text = text.trim_end_matches(['?', '!', '.']);
     let mut words: Vec<&str> = text.split_whitespace().collect();
-    if words
-        .last()
-        .is_some_and(|word| word.eq_ignore_ascii_case("please"))
+    let polite = |word: &&str| word.eq_ignore_ascii_case("please");
+    if words.pop_if(|word| polite(&*word)).is_some()
+        && let Some(last) = words.last_mut()
     {
-        words.pop();
+        *last = last.trim_end_matches(',');
     }
     let words = after_fillers(&words);
     let lower = words.join(" ").to_lowercase().replace('\u{2019}', "'");
