@@ -9,7 +9,7 @@ use openpista_core::effect::{Chunk, Outcome, Recovery};
 use openpista_core::id::{Seq, SessionId, TurnId};
 use openpista_core::message::{Entry, Message, Prompt, ToolSpec};
 use openpista_shell_smol::effect::Stop;
-use openpista_shell_smol::effect::model::{Endpoint, Models, Provider};
+use openpista_shell_smol::effect::model::{Choice, Endpoint, Models, Provider, resolve};
 use openpista_shell_smol::secret::Secret;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -474,4 +474,34 @@ fn many_calls_run_at_once() {
     for (number, asked) in asking.into_iter().enumerate() {
         assert_eq!(block_on(asked).expect("a reply").text, number.to_string());
     }
+}
+
+#[test]
+fn a_server_is_asked_for_its_first_model_that_chats() {
+    let list = r#"{"data":[{"id":"nomic-embed-text"},{"id":"llama:8b"},{"id":"other"}]}"#;
+    let server = Server::start(move |_| Answer::body(list));
+    let choice = Choice {
+        base_url: Some(server.base_url()),
+        ..Choice::default()
+    };
+    let env = |name: &str| (name == "OPENPISTACRAB_API_KEY").then(|| "sk-test-key-1".to_owned());
+    let found = resolve(&choice, &env).expect("a provider");
+    assert_eq!(found.model, "llama:8b");
+    let request = server.requests().remove(0);
+    assert_eq!(
+        (request.method.as_str(), request.path.as_str()),
+        ("GET", "/v1/models")
+    );
+    assert_eq!(
+        request.header("authorization"),
+        Some("Bearer sk-test-key-1")
+    );
+}
+
+#[test]
+fn a_key_that_cannot_be_sent_is_refused_without_telling_it() {
+    let server = Server::start(|_| Answer::nothing());
+    let models = Models::new(provider(server.base_url(), Some("sk-ca\nnary")), 1000);
+    let error = models.expect_err("a line break in a key").to_string();
+    assert!(error.contains("key") && !error.contains("nary"), "{error}");
 }

@@ -10,7 +10,6 @@ use openpista_core::message::{Entry, Message, Prompt, ToolCall, ToolSpec};
 use openpista_shell_smol::effect::Stop;
 use openpista_shell_smol::effect::model::{Models, Provider};
 use std::convert::Infallible;
-use std::sync::Arc;
 
 fn answer(tools: &[&str], messages: Vec<Message>) -> Reply {
     let spec = |name: &&str| ToolSpec {
@@ -199,10 +198,10 @@ fn a_failure_shows_both_streams_and_the_exit() {
     let shown = report(&[("make", &ran(Exit::Code(2), "building\n", "no rule\n"))]);
     assert_eq!(
         shown,
-        "```\nbuilding\n```\n\nStandard error:\n\n```\nno rule\n```\n\nIt ended with exit code: 2."
+        "```\nbuilding\n```\n\nStandard error:\n\n```\nno rule\n```\n\nIt ended with exit code 2."
     );
     let silent = report(&[("false", &ran(Exit::Code(1), "", ""))]);
-    assert_eq!(silent, "It ended with exit code: 1.");
+    assert_eq!(silent, "It ended with exit code 1.");
     let killed = report(&[("sleep 99", &ran(Exit::TimedOut, "so far\n", ""))]);
     assert!(killed.starts_with("```\nso far\n```\n\n"), "{killed}");
     assert!(killed.contains("timed out"), "{killed}");
@@ -215,32 +214,44 @@ fn a_silent_success_is_told() {
 }
 
 #[test]
-fn a_call_without_a_result_is_told_plainly() {
-    let refused = report(&[("rm `it`", "denied by the owner")]);
-    assert_eq!(refused, "`` rm `it` `` gave no result: denied by the owner");
+fn a_call_without_a_result_is_told_in_a_sentence() {
     let fault = ToolFault::Start {
         message: "no such directory".into(),
     };
     let unstarted = openpista_core::effect::tool::render(&Err(fault));
-    let unstarted = report(&[("ls", &unstarted)]);
-    assert!(unstarted.ends_with("no such directory"), "{unstarted}");
-    let silent = report(&[("sleep 99", &ran(Exit::Cancelled, "", ""))]);
-    assert!(
-        silent.starts_with("`sleep 99` gave no result: "),
-        "{silent}"
-    );
+    let table = [
+        (
+            "denied, nothing ran: the person said no. Do not try it another way.",
+            "did not run: the person said no.",
+        ),
+        (
+            "in doubt: it may have run.",
+            "is in doubt: it may have run.",
+        ),
+        (&unstarted, "could not be started: no such directory."),
+        (&ran(Exit::TimedOut, "", ""), "timed out and was killed."),
+        (&ran(Exit::Cancelled, "", ""), "was stopped by a person."),
+        (&ran(Exit::Signal(9), "", ""), "was killed by signal 9."),
+        ("something new", "gave no result: something new."),
+    ];
+    for (result, told) in table {
+        assert_eq!(
+            report(&[("rm `it`", result)]),
+            format!("`` rm `it` `` {told}")
+        );
+    }
 }
 
 #[test]
 fn every_result_is_reported_under_its_command() {
     let shown = report(&[
         ("one", &ran(Exit::Code(0), "1\n", "")),
-        ("two", "denied"),
+        ("two", "denied, nothing ran: no"),
         ("three", &ran(Exit::Code(0), "", "")),
     ]);
     assert_eq!(
         shown,
-        "`one`:\n\n```\n1\n```\n\n`two` gave no result: denied\n\n\
+        "`one`:\n\n```\n1\n```\n\n`two` did not run: no.\n\n\
          `three` is done and printed nothing."
     );
 }

@@ -11,9 +11,10 @@
 )]
 
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 type Script = dyn Fn(&Request) -> Answer + Send + Sync;
@@ -22,6 +23,7 @@ type Script = dyn Fn(&Request) -> Answer + Send + Sync;
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -49,9 +51,15 @@ impl Server {
             state: Mutex::default(),
             changed: Condvar::new(),
         });
-        let accepting = shared.clone();
-        std::thread::spawn(move || accept(&listener, &accepting));
-        Server { address, shared }
+        let accepting = {
+            let shared = shared.clone();
+            std::thread::spawn(move || accept(&listener, &shared))
+        };
+        Server {
+            address,
+            shared,
+            accepting: Some(accepting),
+        }
     }
 
     /// What `base_url` is set to, without a trailing slash.
@@ -100,6 +108,9 @@ impl Drop for Server {
         drop(state);
         // Wakes the accepting thread, which then finds that it is over.
         let _ = TcpStream::connect(self.address);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
     }
 }
 
