@@ -12,6 +12,8 @@ use openpista_shell_smol::effect::Stop;
 use openpista_shell_smol::effect::model::{Choice, Endpoint, Models, Provider, resolve};
 use openpista_shell_smol::secret::Secret;
 use std::convert::Infallible;
+use std::io::Write;
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::server::{Answer, Request, Server, stop_chunk, text_chunk};
@@ -440,12 +442,8 @@ fn a_slash_at_the_end_of_base_url_changes_nothing() {
         let base_url = format!("{}{end}", server.base_url());
         ask(&Models::new(provider(base_url, None), 1000).unwrap()).expect("a reply");
     }
-    let paths = server.requests().into_iter().map(|request| request.path);
-    assert!(
-        paths.clone().all(|path| path == "/v1/chat/completions"),
-        "{:?}",
-        paths.last()
-    );
+    let paths: Vec<String> = server.requests().into_iter().map(|r| r.path).collect();
+    assert_eq!(paths, ["/v1/chat/completions"; 5]);
 }
 
 #[test]
@@ -504,4 +502,33 @@ fn a_key_that_cannot_be_sent_is_refused_without_telling_it() {
     let models = Models::new(provider(server.base_url(), Some("sk-ca\nnary")), 1000);
     let error = models.expect_err("a line break in a key").to_string();
     assert!(error.contains("key") && !error.contains("nary"), "{error}");
+}
+
+#[test]
+fn a_plain_server_behind_https_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let base_url = format!("https://{}/v1", listener.local_addr().expect("its port"));
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .expect("an open connection");
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let fault = ask(&Models::new(provider(base_url, None), 1000).unwrap());
+    let Err(ModelFault::Network { message }) = fault else {
+        panic!("{fault:?}");
+    };
+    let start = "the secure connection to 127.0.0.1:";
+    assert!(message.starts_with(start), "{message}");
+}
+
+#[test]
+fn a_host_that_is_not_there_is_named() {
+    let base_url = "http://no-such-host.invalid/v1".to_owned();
+    let fault = ask(&Models::new(provider(base_url, None), 1000).unwrap());
+    let Err(ModelFault::Network { message }) = fault else {
+        panic!("{fault:?}");
+    };
+    assert!(message.contains("no-such-host.invalid"), "{message}");
 }

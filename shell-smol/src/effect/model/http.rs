@@ -270,8 +270,10 @@ impl Server {
                 format!("no connection to {host} within {} s", CONNECT.as_secs())
             }
             ureq::Error::Timeout(_) => return ModelFault::TimedOut,
-            ureq::Error::HostNotFound => {
-                format!("{host} was not found: check base_url and the network")
+            ureq::Error::HostNotFound => self.unknown(),
+            // The standard library has no kind for this.
+            ureq::Error::Io(error) if error.to_string().contains("lookup address") => {
+                self.unknown()
             }
             ureq::Error::Io(error) => match error.kind() {
                 ErrorKind::ConnectionRefused => {
@@ -285,11 +287,11 @@ impl Server {
                 | ErrorKind::ConnectionAborted
                 | ErrorKind::BrokenPipe => return self.broken(),
                 ErrorKind::TimedOut => return ModelFault::TimedOut,
+                // What rustls finds wrong while it reads.
+                ErrorKind::InvalidData => self.insecure(&error),
                 _ => format!("talking to {host} failed: {error}"),
             },
-            ureq::Error::Rustls(error) => {
-                format!("the secure connection to {host} failed: {error}")
-            }
+            ureq::Error::Rustls(error) => self.insecure(&error),
             ureq::Error::Protocol(error) => {
                 return ModelFault::Garbled {
                     message: format!("{host} does not speak proper HTTP: {error}"),
@@ -303,6 +305,15 @@ impl Server {
             error => format!("talking to {host} failed: {error}"),
         };
         ModelFault::Network { message }
+    }
+
+    fn unknown(&self) -> String {
+        let host = &self.host;
+        format!("the address of {host} was not found: check base_url and the network")
+    }
+
+    fn insecure(&self, error: &dyn std::error::Error) -> String {
+        format!("the secure connection to {} failed: {error}", self.host)
     }
 
     fn broken(&self) -> ModelFault {
