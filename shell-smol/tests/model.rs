@@ -327,10 +327,17 @@ fn a_server_that_never_answers_meets_the_deadline() {
 fn a_slow_beginning_is_no_stall() {
     let server = Server::start(|_| {
         std::thread::sleep(Duration::from_millis(300));
-        Answer::text("At last.")
+        Answer::text("At last.").whole()
     });
     let models = models(&server).with_idle(Duration::from_millis(50));
     assert_eq!(ask(&models).expect("a reply").text, "At last.");
+}
+
+#[test]
+fn any_timeout_can_be_asked_for() {
+    let server = Server::start(|_| Answer::text("ok"));
+    let models = models(&server).with_idle(Duration::MAX);
+    assert_eq!(ask_for(&models, u64::MAX).0.expect("a reply").text, "ok");
 }
 
 #[test]
