@@ -68,8 +68,11 @@ fn report(results: &[(&str, &str)]) -> String {
         tool: "system.run".into(),
         arguments: serde_json::json!({ "command": command }).to_string(),
     };
+    // A turn that is over, with an id that the provider uses again, is not reported again.
     let mut messages = vec![
         user("! earlier"),
+        asked("c0", "earlier"),
+        gave("c0", "from earlier\n"),
         Message::Assistant {
             text: "An earlier turn.".into(),
             calls: Vec::new(),
@@ -89,6 +92,25 @@ fn report(results: &[(&str, &str)]) -> String {
     let reply = answer(&["system.run"], messages);
     assert_eq!(reply.calls, []);
     reply.text
+}
+
+fn asked(id: &str, command: &str) -> Message {
+    let call = ToolCall {
+        id: id.into(),
+        tool: "system.run".into(),
+        arguments: serde_json::json!({ "command": command }).to_string(),
+    };
+    Message::Assistant {
+        text: String::new(),
+        calls: vec![call],
+    }
+}
+
+fn gave(id: &str, out: &str) -> Message {
+    Message::Tool {
+        call_id: id.into(),
+        content: ran(Exit::Code(0), out, ""),
+    }
 }
 
 /// What the model reads of a run.
@@ -258,18 +280,6 @@ fn every_result_is_reported_under_its_command() {
 
 #[test]
 fn a_message_that_arrives_meanwhile_is_answered_too() {
-    let asked = |id: &str, command: &str| Message::Assistant {
-        text: String::new(),
-        calls: vec![ToolCall {
-            id: id.into(),
-            tool: "system.run".into(),
-            arguments: serde_json::json!({ "command": command }).to_string(),
-        }],
-    };
-    let gave = |id: &str, out: &str| Message::Tool {
-        call_id: id.into(),
-        content: ran(Exit::Code(0), out, ""),
-    };
     let mut messages = vec![
         user("! one"),
         asked("a", "one"),

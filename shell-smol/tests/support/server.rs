@@ -191,6 +191,7 @@ pub struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     body: Body,
+    pause: Duration,
     ending: Ending,
 }
 
@@ -288,6 +289,7 @@ impl Answer {
             status: 200,
             headers: Vec::new(),
             body,
+            pause: Duration::ZERO,
             ending: Ending::Proper,
         }
     }
@@ -317,6 +319,12 @@ impl Answer {
         if let Body::Reply(reply) = &mut self.body {
             text.clone_into(&mut reply.text);
         }
+        self
+    }
+
+    /// Status and headers are sent at once, the body only after this pause.
+    pub fn pausing(mut self, pause: Duration) -> Answer {
+        self.pause = pause;
         self
     }
 
@@ -515,11 +523,18 @@ fn send(mut stream: &TcpStream, answer: &Answer, request: &Request) -> std::io::
                 "Content-Length: {}\r\n\r\n",
                 bytes.len() + missing
             ));
-            stream.write_all(&[head.as_bytes(), &bytes].concat())
+            if answer.pause.is_zero() {
+                // In one write: the benches count on a fast answer.
+                return stream.write_all(&[head.as_bytes(), &bytes].concat());
+            }
+            stream.write_all(head.as_bytes())?;
+            std::thread::sleep(answer.pause);
+            stream.write_all(&bytes)
         }
         Body::Pieces(pieces) => {
             head.push_str("Transfer-Encoding: chunked\r\n\r\n");
             stream.write_all(head.as_bytes())?;
+            std::thread::sleep(answer.pause);
             for piece in pieces {
                 let size = format!("{:x}\r\n", piece.len());
                 stream.write_all(&[size.as_bytes(), &piece, b"\r\n"].concat())?;
