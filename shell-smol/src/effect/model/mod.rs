@@ -46,7 +46,7 @@ impl Models {
                 key,
                 headers,
             } => {
-                let named = key.clone().map(|key| ("agent.api_key", key));
+                let named = key.clone().map(|key| ("the API key", key));
                 secrets = Secrets::new(named);
                 Some(http::Client::new(base_url, key.as_ref(), headers, IDLE)?)
             }
