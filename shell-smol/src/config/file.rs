@@ -13,16 +13,24 @@ use toml::de::{DeTable, DeValue};
 
 /// Applies the text of the file at `path` to `config`.
 pub(super) fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigError> {
-    let mut reader = Reader { config, path, text };
+    let mut reader = Reader {
+        config,
+        path,
+        text,
+        backoff_at: 0,
+    };
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         reader.refuse(at, format!("not valid TOML: {}", error.message()))
     })?;
     reader.table("", table.get_ref())?;
-    if reader.config.limits.backoff_ms > reader.config.limits.backoff_max_ms {
-        let at = text.find("backoff").unwrap_or(0);
-        let message = "limits.backoff_ms must not be more than limits.backoff_max_ms";
-        return Err(reader.refuse(at, message));
+    let limits = &reader.config.limits;
+    if limits.backoff_ms > limits.backoff_max_ms {
+        let message = format!(
+            "limits.backoff_ms is {}, more than limits.backoff_max_ms, which is {}",
+            limits.backoff_ms, limits.backoff_max_ms
+        );
+        return Err(reader.refuse(reader.backoff_at, message));
     }
     Ok(())
 }
@@ -31,6 +39,8 @@ struct Reader<'a> {
     config: &'a mut Config,
     path: &'a Path,
     text: &'a str,
+    /// Where one of the two backoff keys was last seen: they are judged together, at the end.
+    backoff_at: usize,
 }
 
 impl Reader<'_> {
@@ -51,6 +61,10 @@ impl Reader<'_> {
                 }
                 None => match value.get_ref() {
                     DeValue::Table(inner) if is_section(&name) => self.table(&name, inner)?,
+                    _ if is_section(&name) => {
+                        let message = format!("{name} is a section: write [{name}], then its keys");
+                        return Err(self.refuse(at, message));
+                    }
                     _ => return Err(self.unknown(at, &name)),
                 },
             }
@@ -60,6 +74,9 @@ impl Reader<'_> {
 
     fn value(&mut self, key: &Key, value: &Spanned<DeValue<'_>>) -> Result<(), ConfigError> {
         let at = value.span().start;
+        if key.path.starts_with("limits.backoff") {
+            self.backoff_at = at;
+        }
         match (&key.kind, value.get_ref()) {
             (Kind::Text { set, .. }, DeValue::String(text)) => {
                 set(self.config, text).map_err(|expected| self.wrong(at, key, &expected))
@@ -120,8 +137,10 @@ impl Reader<'_> {
                         DeValue::String(text) => super::key::mode(text),
                         _ => None,
                     };
-                    let mode = mode
-                        .ok_or_else(|| self.wrong(value.span().start, key, &key.kind.expected()))?;
+                    let Some(mode) = mode else {
+                        let message = format!("{}.{full} must be {MODES}", key.path);
+                        return Err(self.refuse(value.span().start, message));
+                    };
                     modes.insert(full, mode);
                 }
             }
@@ -130,7 +149,7 @@ impl Reader<'_> {
     }
 
     fn unknown(&self, at: usize, name: &str) -> ConfigError {
-        let near = super::key::nearest(name, KEYS.iter().map(|key| key.path));
+        let near = super::key::nearest(name, KEYS.iter().flat_map(Key::and_sections));
         let cure = match near {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => "config.example.toml lists every key".to_owned(),

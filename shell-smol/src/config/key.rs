@@ -18,6 +18,15 @@ pub struct Key {
     pub kind: Kind,
 }
 
+impl Key {
+    /// Its own name and those of the sections that it lies in.
+    pub fn and_sections(&self) -> impl Iterator<Item = &'static str> {
+        let path = self.path;
+        let dots = path.match_indices('.').map(move |(at, _)| &path[..at]);
+        dots.chain([path])
+    }
+}
+
 /// What a key takes, and how it is put into the configuration.
 #[derive(Debug)]
 pub enum Kind {
@@ -73,7 +82,7 @@ pub const LATER: &[&str] = &[
 ];
 
 /// The modes of a policy, as errors list them.
-const MODES: &str = "\"full\", \"ask\" or \"read-only\"";
+pub(super) const MODES: &str = "\"full\", \"ask\" or \"read-only\"";
 
 const fn whole(path: &'static str, range: RangeInclusive<u64>, set: fn(&mut Config, u64)) -> Key {
     let kind = Kind::Whole { range, set };
