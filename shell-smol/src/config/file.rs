@@ -3,7 +3,7 @@
 //! Whatever the table does not know is refused with its line: a key that is silently ignored is a
 //! setting that somebody believes in.
 
-use super::key::{KEYS, Key, Kind, LATER};
+use super::key::{KEYS, Key, Kind, LATER, MODES};
 use super::{Config, ConfigError, expand};
 use openpista_core::settings::Mode;
 use std::collections::BTreeMap;
