@@ -10,12 +10,12 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a secret text.
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
+    /// Takes a value; blanks around it, such as a file's last line break, are not part of it.
+    pub fn new(value: &str) -> Secret {
+        Secret(value.trim().to_owned())
     }
 
-    /// The text itself, for the one place that needs it.
+    /// The value itself, to be sent to the one it is for.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -119,6 +119,14 @@ pub(super) struct Opt {
     pub(super) about: &'static str,
 }
 
+impl Opt {
+    /// The way it is usually written.
+    fn shown(&self) -> String {
+        let long = || format!("--{}", self.long);
+        self.short.map_or_else(long, |short| format!("-{short}"))
+    }
+}
+
 const fn opt(long: &'static str, value: Option<&'static str>, about: &'static str) -> Opt {
     Opt {
         long,
@@ -292,7 +300,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageEr
                 .map_err(|error| bad(spec, error.to_string()))?,
         };
         if words.values.insert(opt.long, value).is_some() {
-            return Err(bad(spec, format!("--{} is given twice", opt.long)));
+            return Err(bad(spec, format!("{} is given twice", opt.shown())));
         }
     }
     if words.help {
@@ -316,7 +324,9 @@ fn find(
         let message = format!("option {written} goes after its command");
         return Err(bad(None, message));
     }
-    let names = own.iter().chain(GLOBAL).map(|opt| opt.long);
+    let others = COMMANDS.iter().filter(|_| spec.is_none());
+    let others = others.flat_map(|spec| spec.options);
+    let names = own.iter().chain(GLOBAL).chain(others).map(|opt| opt.long);
     let near = nearest(written.trim_start_matches('-'), names);
     let near = near.map(|near| format!("; did you mean --{near}?"));
     let of = spec.map(|spec| format!(" of {}", spec.name));

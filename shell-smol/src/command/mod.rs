@@ -113,17 +113,18 @@ fn said(options: &RunOptions, config: &Config) -> Result<String, Error> {
         None => from_stdin(config.limits.message_bytes)?,
     };
     match text.trim() {
-        "" => Err(Error::usage("there is nothing to say: the text is empty")),
+        "" => Err(Error::usage(NOTHING_TO_SAY)),
         text => Ok(text.to_owned()),
     }
 }
 
+const NOTHING_TO_SAY: &str = "run needs something to say: -e 'TEXT', or a text piped into it\n\
+                              See openpistacrab run --help";
+
 fn from_stdin(most_bytes: usize) -> Result<String, Error> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        let message = "run needs something to say: -e 'TEXT', or a text piped into it\n\
-                       See openpistacrab run --help";
-        return Err(Error::usage(message));
+        return Err(Error::usage(NOTHING_TO_SAY));
     }
     let mut bytes = Vec::new();
     let read = stdin

@@ -45,9 +45,8 @@ impl Env {
         let paths = [HOME, CONFIG, DATA_DIR, WORKSPACE].into_iter();
         let paths = paths.filter_map(|name| Some((name, PathBuf::from(set(&name)?))));
         let keys = KEYS.into_iter().filter_map(|name| {
-            let text = set(&name)?.into_string().ok()?;
-            let text = text.trim();
-            (!text.is_empty()).then(|| (name, Secret::new(text)))
+            let key = Secret::new(&set(&name)?.into_string().ok()?);
+            (!key.expose().is_empty()).then_some((name, key))
         });
         Env {
             paths: paths.collect(),
@@ -58,6 +57,11 @@ impl Env {
     /// A variable that holds a path.
     pub fn path(&self, name: &str) -> Option<&PathBuf> {
         self.paths.get(name)
+    }
+
+    /// The variables of [`KEYS`] that are set.
+    pub fn keys(&self) -> impl Iterator<Item = (&'static str, &Secret)> {
+        self.keys.iter().map(|(name, key)| (*name, key))
     }
 
     /// A variable of [`KEYS`].

@@ -177,6 +177,14 @@ impl Config {
         }
     }
 
+    /// Every secret that we hold, with the name that it came from, to be kept out of everything.
+    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, Secret)> {
+        let own = self.agent.api_key.iter();
+        let own = own.map(|key| ("agent.api_key", key.clone()));
+        let keys = self.env.keys().map(|(name, key)| (name, key.clone()));
+        keys.chain(own)
+    }
+
     /// What the core is to decide by: the provider and model that were chosen, the tools on offer.
     pub fn settings(&self, provider: &str, model: &str, tools: Vec<ToolSpec>) -> Settings {
         let system = match &self.agent.system_prompt {

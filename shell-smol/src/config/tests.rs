@@ -179,7 +179,11 @@ fn wrong_files_say_line_key_and_cure() {
 
 #[test]
 fn a_key_in_the_file_is_never_printed() {
-    let config = load("[agent]\napi_key = \"canary\"").unwrap();
+    let placed = env(&[("TOGETHER_API_KEY", "canary2")]);
+    let config = load_with("[agent]\napi_key = \"canary\"", &placed).unwrap();
+    let secrets: Vec<_> = config.secrets().collect();
+    assert_eq!(secrets[0], ("TOGETHER_API_KEY", Secret::new("canary2")));
+    assert_eq!(secrets[1], ("agent.api_key", Secret::new("canary")));
     let shown = format!("{config:?}");
     assert!(!shown.contains("canary"), "{shown}");
     assert_eq!(config.agent.api_key, Some(Secret::new("canary")));
