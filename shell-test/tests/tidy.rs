@@ -156,9 +156,10 @@ fn paths(tokens: &[TokenTree]) -> Vec<(String, String, usize)> {
                 continue;
             };
             let follows = is_punct(list.get(at + 1), ':') && is_punct(list.get(at + 2), ':');
-            let inner =
-                at >= 2 && is_punct(list.get(at - 1), ':') && is_punct(list.get(at - 2), ':');
-            if !follows || inner && !(at < 3 || !matches!(list[at - 3], TokenTree::Ident(_))) {
+            let inside = at >= 3
+                && is_punct(list.get(at - 1), ':')
+                && matches!(list[at - 3], TokenTree::Ident(_));
+            if !follows || inside {
                 continue;
             }
             let names: Vec<TokenTree> = match list.get(at + 3) {
@@ -301,7 +302,10 @@ fn tables(list: &[TokenTree]) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     for (at, token) in list.iter().enumerate() {
         let starts = is_ident(Some(token), "const") || is_ident(Some(token), "static");
-        if !starts || is_ident(list.get(at + 1), "fn") {
+        // Neither `*const T`, `&'static T` nor `<const N: usize>`.
+        let before = list.get(at.wrapping_sub(1));
+        let other = "*'<,".chars().any(|c| is_punct(before, c));
+        if !starts || other || !is_punct(list.get(at + 2), ':') {
             continue;
         }
         let end = list[at..].iter().find(|token| is_punct(Some(token), ';'));
@@ -704,10 +708,14 @@ fn ceilings_count_what_is_neither_test_nor_table() {
         judge(short_files, path, &format!("{file}{aside}{test}")).len(),
         0
     );
-    assert_eq!(
-        judge(short_files, path, &format!("{file}const N: u8 = 1;\n")).len(),
-        1
-    );
+    for line in [
+        "const N: u8 = 1;",
+        "struct S<const N: usize>;",
+        "type T = &'static str;",
+    ] {
+        let longer = format!("{line}\n{file}");
+        assert_eq!(judge(short_files, path, &longer).len(), 1, "{line}");
+    }
 }
 
 #[test]
