@@ -52,6 +52,11 @@ impl From<ConfigError> for Error {
     }
 }
 
+pub mod export;
+pub mod output;
+pub mod replay;
+pub mod sessions;
+
 /// Runs the program: parses the command line and carries out the command.
 pub fn main() -> ExitCode {
     let ended = match args::parse(std::env::args_os().skip(1)) {
