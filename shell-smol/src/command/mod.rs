@@ -5,10 +5,14 @@
 
 pub mod args;
 pub mod doctor;
+pub mod export;
 mod help;
+pub mod output;
+pub mod replay;
+pub mod sessions;
 
 use crate::config::{Config, ConfigError, Env};
-use args::{Command, Globals, Parsed, RunOptions};
+use args::{Command, ExportOptions, Globals, Parsed, ReplayOptions, RunOptions, SessionsOptions};
 use std::fmt;
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
@@ -52,11 +56,6 @@ impl From<ConfigError> for Error {
     }
 }
 
-pub mod export;
-pub mod output;
-pub mod replay;
-pub mod sessions;
-
 /// Runs the program: parses the command line and carries out the command.
 pub fn main() -> ExitCode {
     let ended = match args::parse(std::env::args_os().skip(1)) {
@@ -77,11 +76,48 @@ fn carry_out(globals: &Globals, command: Command) -> Result<ExitCode, Error> {
     if command == Command::Doctor {
         return doctor::run(&globals.locations, &env);
     }
+    if let Command::Replay(options) = command {
+        return replay(options);
+    }
     let config = Config::load(&globals.locations, &env)?;
     match command {
         Command::Run(options) => Err(Error::failed(said(&options, &config)?)),
+        Command::Sessions(options) => sessions(config, options),
+        Command::Export(options) => export(config, options),
         _ => Err(Error::failed("this command is not wired yet")),
     }
+}
+
+fn sessions(config: Config, options: SessionsOptions) -> Result<ExitCode, Error> {
+    let options = sessions::Options {
+        database: config.database,
+        show: match options {
+            SessionsOptions::List => None,
+            SessionsOptions::Show(name) => Some(name),
+        },
+        terminal: std::io::stdout().is_terminal(),
+    };
+    let ended = sessions::run(&options, &mut std::io::stdout().lock());
+    ended.map_err(|error| Error::failed(error.to_string()))
+}
+
+fn export(config: Config, options: ExportOptions) -> Result<ExitCode, Error> {
+    let options = export::Options {
+        database: config.database,
+        session: options.session,
+        redact: options.redact,
+    };
+    let ended = export::run(&options, &mut std::io::stdout().lock());
+    ended.map_err(|error| Error::failed(error.to_string()))
+}
+
+fn replay(options: ReplayOptions) -> Result<ExitCode, Error> {
+    let options = replay::Options {
+        file: options.file,
+        fold: options.fold,
+    };
+    let ended = replay::run(&options, &mut std::io::stdout().lock());
+    ended.map_err(|error| Error::failed(error.to_string()))
 }
 
 /// Writes to standard output. A reader that has gone away has seen enough.

@@ -9,6 +9,7 @@ mod file;
 pub mod key;
 mod prompt;
 
+use crate::effect::model;
 use crate::secret::Secret;
 pub use env::Env;
 use openpista_core::limit::Limits;
@@ -175,6 +176,19 @@ impl Config {
             limits: Limits::default(),
             env,
         }
+    }
+
+    /// The provider that the file and the environment come to. May ask an Ollama on this machine,
+    /// or the server that was named, which models it has.
+    pub fn provider(&self) -> Result<model::Provider, model::ProviderError> {
+        let choice = model::Choice {
+            provider: Some(self.agent.provider.name().to_owned()),
+            model: self.agent.model.clone(),
+            base_url: self.agent.base_url.clone(),
+            api_key: self.agent.api_key.clone(),
+        };
+        let key = |name: &str| self.env.key(name).map(|key| key.expose().to_owned());
+        model::resolve(&choice, &key)
     }
 
     /// Every secret that we hold, with the name that it came from, to be kept out of everything.
