@@ -317,6 +317,19 @@ mod tests {
     }
 
     #[test]
+    fn the_lock_names_its_holder_while_it_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("memory.db");
+        assert!(lock(&database).text.contains("free"));
+        let held = crate::journal::Lock::take(dir.path()).unwrap();
+        let found = lock(&database);
+        let process = format!("held by process {}", std::process::id());
+        assert!(found.text.contains(&process), "{found:?}");
+        drop(held);
+        assert!(lock(&database).text.contains("free"));
+    }
+
+    #[test]
     fn a_damaged_database_is_a_fault_and_an_open_one_a_warning() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("memory.db");
