@@ -1,8 +1,8 @@
 //! The configuration: defaults, then the file, then the environment.
 //!
-//! [`key`] is the table of every key that this version obeys; [`file`] reads a file by it and
-//! refuses everything else with the line and the nearest key; [`env`] lists the variables. What
-//! decides anything leaves here as the core's [`Settings`], without secrets.
+//! [`key`] is the table of every key that this version obeys; a file is read by it, and everything
+//! else is refused with the line and the nearest key. [`mod@env`] lists the variables. What decides
+//! anything leaves here as the core's [`Settings`], without secrets.
 
 pub mod env;
 mod file;
