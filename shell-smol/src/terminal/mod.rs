@@ -2,12 +2,14 @@
 //!
 //! [`clean`] keeps text that others wrote from steering the terminal, [`markdown`] makes a reply
 //! readable, [`progress`] says that something goes on, and [`prompt`] words a question. All of it
-//! is text in and text out; only [`progress::Spinner`] writes, and only to the screen it is given.
+//! is text in and text out; [`progress::Spinner`] and [`writer`] alone write.
 
 pub mod clean;
+pub mod editor;
 pub mod markdown;
 pub mod progress;
 pub mod prompt;
+pub mod writer;
 
 use rustix::fd::AsFd;
 use std::io::IsTerminal;
