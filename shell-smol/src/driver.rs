@@ -178,7 +178,10 @@ impl Driver {
 
     /// Waits for something to do: inputs, a timer of the core, or a word about ending.
     async fn gather(&self, ending: Ending) -> (Vec<Input>, Option<Leave>) {
-        let due = self.core.deadline().map(|(at, _)| self.clock.instant_of(at));
+        let due = self
+            .core
+            .deadline()
+            .map(|(at, _)| self.clock.instant_of(at));
         let alarm = async {
             match due.into_iter().chain(ending.alarm()).min() {
                 Some(moment) => drop(Timer::at(moment).await),
@@ -203,7 +206,10 @@ impl Driver {
             self.step(input, &mut lines);
         }
         for _ in 0..BATCH {
-            let due = self.core.deadline().is_some_and(|(at, _)| at <= self.clock.now());
+            let due = self
+                .core
+                .deadline()
+                .is_some_and(|(at, _)| at <= self.clock.now());
             if !due {
                 break;
             }
@@ -276,7 +282,9 @@ impl Driver {
                 let _ = self.inputs.recv().await;
             }
         };
-        let patience = async { drop(Timer::after(STOPPING).await) };
+        let patience = async {
+            Timer::after(STOPPING).await;
+        };
         stopped.or(patience).await;
     }
 }

@@ -3,9 +3,12 @@
 //! Each command is a module with a `run` that takes the configuration and its own options and
 //! gives an exit status, or an [`Error`] that a person can act on.
 
+mod agent;
 pub mod args;
 pub mod doctor;
 mod help;
+pub mod repl;
+pub mod run;
 
 use crate::config::{Config, ConfigError, Env};
 use args::{Command, Globals, Parsed, RunOptions};
@@ -59,6 +62,14 @@ pub mod sessions;
 
 /// Runs the program: parses the command line and carries out the command.
 pub fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    // Before all other work: every command that a tool runs waits for this.
+    if args
+        .next()
+        .is_some_and(|first| first == crate::effect::tool::guard::SUBCOMMAND)
+    {
+        return crate::effect::tool::guard::main(args);
+    }
     let ended = match args::parse(std::env::args_os().skip(1)) {
         Ok(Parsed::Show(text)) => print(&text),
         Ok(Parsed::Do(globals, command)) => carry_out(&globals, command),
@@ -79,7 +90,8 @@ fn carry_out(globals: &Globals, command: Command) -> Result<ExitCode, Error> {
     }
     let config = Config::load(&globals.locations, &env)?;
     match command {
-        Command::Run(options) => Err(Error::failed(said(&options, &config)?)),
+        Command::Run(options) => run::run(&config, said(&options, &config)?, &options),
+        Command::Repl(options) => repl::run(&config, &options),
         _ => Err(Error::failed("this command is not wired yet")),
     }
 }

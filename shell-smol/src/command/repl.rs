@@ -49,7 +49,9 @@ pub fn run(config: &Config, options: &ReplOptions) -> Result<ExitCode, Error> {
         true => {
             let history = config.data_dir.join("history");
             let (typed, printer) = editor::start(history).map_err(|error| {
-                Error::failed(format!("cannot use the terminal: {error}; pipe the messages in"))
+                Error::failed(format!(
+                    "cannot use the terminal: {error}; pipe the messages in"
+                ))
             })?;
             Voice::Terminal { typed, printer }
         }

@@ -109,7 +109,9 @@ impl Front {
             (Some(signal), _) => signal.exit_code(),
             (None, Some(code)) => code,
             (None, None) => {
-                note("error: the program ended before the reply; run it again to see what became of it");
+                note(
+                    "error: the program ended before the reply; run it again to see what became of it",
+                );
                 1
             }
         }
@@ -255,7 +257,9 @@ impl Front {
             false => "",
         };
         let text = body.text().unwrap_or_default();
-        self.note(&format!("recovered {kind} in session {session}{repeated}: {text}"));
+        self.note(&format!(
+            "recovered {kind} in session {session}{repeated}: {text}"
+        ));
     }
 
     async fn question(&mut self, session: &str, question: Question) {

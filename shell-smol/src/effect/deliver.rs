@@ -119,8 +119,8 @@ impl Fronts {
 mod tests {
     use super::{EVENTS, Event, Fronts};
     use futures_lite::future::{block_on, zip};
-    use openpista_core::effect::deliver::{Body, Deliver, DeliverFault, Delivered};
     use openpista_core::effect::Chunk;
+    use openpista_core::effect::deliver::{Body, Deliver, DeliverFault, Delivered};
     use openpista_core::hint::{Activity, Hint};
     use openpista_core::id::{Seq, SessionId};
 
@@ -147,13 +147,16 @@ mod tests {
     fn a_delivery_ends_when_the_front_end_says_so() {
         let mut fronts = Fronts::new();
         let events = fronts.add("cli");
-        let shown = block_on(zip(fronts.deliver("s".to_owned(), delivery("cli:local")), async {
-            let Ok(Event::Deliver(showing)) = events.recv().await else {
-                panic!("no delivery");
-            };
-            assert_eq!(showing.session, "s");
-            showing.done(Ok(Delivered));
-        }));
+        let shown = block_on(zip(
+            fronts.deliver("s".to_owned(), delivery("cli:local")),
+            async {
+                let Ok(Event::Deliver(showing)) = events.recv().await else {
+                    panic!("no delivery");
+                };
+                assert_eq!(showing.session, "s");
+                showing.done(Ok(Delivered));
+            },
+        ));
         assert_eq!(shown.0, Ok(Delivered));
     }
 
@@ -162,13 +165,20 @@ mod tests {
         let mut fronts = Fronts::new();
         let events = fronts.add("cli");
         let unreachable = |result| matches!(result, Err(DeliverFault::Unreachable { .. }));
-        let lost = block_on(zip(fronts.deliver("s".to_owned(), delivery("cli:local")), async {
-            drop(events.recv().await);
-        }));
+        let lost = block_on(zip(
+            fronts.deliver("s".to_owned(), delivery("cli:local")),
+            async {
+                drop(events.recv().await);
+            },
+        ));
         assert!(unreachable(lost.0), "dropped by the front end");
         drop(events);
-        assert!(unreachable(block_on(fronts.deliver("s".to_owned(), delivery("cli:local")))));
-        assert!(unreachable(block_on(fronts.deliver("s".to_owned(), delivery("quic:a")))));
+        assert!(unreachable(block_on(
+            fronts.deliver("s".to_owned(), delivery("cli:local"))
+        )));
+        assert!(unreachable(block_on(
+            fronts.deliver("s".to_owned(), delivery("quic:a"))
+        )));
     }
 
     #[test]

@@ -72,7 +72,8 @@ pub fn start(history: PathBuf) -> io::Result<(async_channel::Receiver<Typed>, Pr
         Editor::with_config(config).map_err(io::Error::other)?;
     let printer = editor.create_external_printer().map_err(io::Error::other)?;
     // Without a history the editor works all the same.
-    let kept = private(&history).and_then(|()| editor.load_history(&history).map_err(io::Error::other));
+    let kept =
+        private(&history).and_then(|()| editor.load_history(&history).map_err(io::Error::other));
     if let Err(error) = kept {
         tracing::warn!("no history in {}: {error}", history.display());
     }
