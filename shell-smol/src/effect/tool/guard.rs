@@ -155,7 +155,7 @@ fn stand_apart() -> std::io::Result<()> {
 /// Reaps until there is nobody left, and reports the command's own end.
 fn reap(leader: Pid, control: &UnixStream) {
     loop {
-        match rustix::process::waitpid(None, WaitOptions::empty()) {
+        match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == leader => {
                 if let Some(code) = status.exit_status() {
                     say(control, &Report::Exited(code));
