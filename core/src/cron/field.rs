@@ -57,6 +57,12 @@ impl Field {
             Some((range, step)) => (range, Some(step)),
             None => (text, None),
         };
+        let stride = match step {
+            Some(step) => number(step)
+                .filter(|stride| *stride > 0)
+                .ok_or_else(|| self.error(text, Problem::Step))?,
+            None => 1,
+        };
         let (first, last) = if range == "*" {
             (self.min(), self.max())
         } else if let Some((first, last)) = range.split_once('-') {
@@ -73,13 +79,7 @@ impl Field {
             }
             (value, value)
         };
-        let step = match step {
-            Some(step) => number(step)
-                .filter(|step| *step > 0)
-                .ok_or_else(|| self.error(text, Problem::Step))?,
-            None => 1,
-        };
-        Ok(self.span(first, last, step))
+        Ok(self.span(first, last, stride))
     }
 
     /// Every `step`th value from `first` to `last`, on through the end of the field when it wraps.
