@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+pub mod cron;
 pub mod digest;
 pub mod effect;
 pub mod gate;
