@@ -109,6 +109,11 @@ slot_id! {
     ApprovalId
 }
 
+slot_id! {
+    /// A job on the schedule: the step that added it, and which of that step's. Written `SEQ.SLOT`.
+    JobId
+}
+
 /// Text that is not `SEQ.SLOT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadId;

@@ -3,6 +3,7 @@
 use crate::effect::{Chunk, Outcome};
 use crate::id::{ApprovalId, Attempt, EffectId};
 use crate::settings::Settings;
+use crate::timer::Timer;
 use alloc::boxed::Box;
 use alloc::string::String;
 use serde::{Deserialize, Serialize};
@@ -31,8 +32,14 @@ pub enum Input {
         /// What was seen.
         chunk: Chunk,
     },
-    /// Time has passed. Handles the earliest timer if it is due, and nothing otherwise.
-    Tick,
+    /// The moment of a timer has come. Nothing, if that timer does not run or is not due: an early
+    /// or repeated tick is harmless (law 17).
+    Tick(Timer),
+    /// The wall clock shows this: milliseconds since 1970 in UTC. Schedules follow it when it jumps.
+    Wall {
+        /// The time shown.
+        unix_ms: u64,
+    },
     /// A person gave an order outside the text of a message.
     Order(Order),
 }
@@ -59,6 +66,10 @@ pub struct Arrival {
     pub session: Option<String>,
     /// The words.
     pub text: String,
+    /// The channel's own rising number of this message, if it has one. What is not above the
+    /// numbers that were forgotten counts as known, however late it is sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u64>,
 }
 
 /// A person's order.
@@ -72,13 +83,48 @@ pub enum Order {
         /// Who says so, as `channel:user`.
         by: String,
     },
+    /// End the turn that a message is in, or drop it if it waits.
+    Cancel {
+        /// The channel that the message came over.
+        origin: String,
+        /// The channel's key of it.
+        key: String,
+        /// Who says so, as `channel:user`.
+        by: String,
+    },
+    /// Let somebody in. Only those whom the operator named may.
+    Admit {
+        /// Whom, as `channel:user`.
+        peer: String,
+        /// Who says so, as `channel:user`.
+        by: String,
+    },
+    /// Shut somebody out again whom [`Order::Admit`] let in.
+    Expel {
+        /// Whom, as `channel:user`.
+        peer: String,
+        /// Who says so, as `channel:user`.
+        by: String,
+    },
     /// Answer a question. Late and repeated answers change nothing.
     Decide {
         /// Which question.
         approval: ApprovalId,
-        /// Yes or no.
-        allow: bool,
+        /// What they say.
+        decision: Decision,
         /// Who says so, as `channel:user`.
         by: String,
     },
+}
+
+/// What a person says to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Yes, this once.
+    Allow,
+    /// Yes, and to this exact call for the rest of the session.
+    AllowSession,
+    /// No.
+    Deny,
 }

@@ -50,6 +50,14 @@ pub struct Limits {
     pub retry_after_max_ms: u64,
     /// How long a question to a person stays open, in milliseconds.
     pub approval_ms: u64,
+    /// Jobs on the schedule that the agent made.
+    pub jobs: usize,
+    /// Calls that a person allowed for a whole session, for each session; the oldest are forgotten.
+    pub grants: usize,
+    /// People that were let in beside those whom the configuration names.
+    pub guests: usize,
+    /// How late a job may fire and still count as on time, in milliseconds.
+    pub job_late_ms: u64,
     /// How often the same call may give the same result in one turn before the turn is ended.
     pub same_result: u16,
 }
@@ -78,6 +86,10 @@ impl Default for Limits {
             backoff_max_ms: 30_000,
             retry_after_max_ms: 300_000,
             approval_ms: 600_000,
+            jobs: 64,
+            grants: 64,
+            guests: 256,
+            job_late_ms: 60_000,
             same_result: 3,
         }
     }

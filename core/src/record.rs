@@ -5,9 +5,9 @@ use crate::digest::Digest;
 use crate::effect::deliver::{Body, End, Question};
 use crate::effect::model::Reply;
 use crate::effect::{Effect, Outcome};
-use crate::id::{ApprovalId, Attempt, EffectId, MessageId, SessionId, TurnId};
+use crate::id::{ApprovalId, Attempt, EffectId, JobId, MessageId, SessionId, TurnId};
 use crate::refusal::Refusal;
-use crate::settings::Settings;
+use crate::settings::{JobSpec, Settings};
 use crate::time::Time;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -42,8 +42,84 @@ pub enum Record {
         origin: String,
         /// The channel's key.
         key: String,
+        /// The channel's own rising number of it, if it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        serial: Option<u64>,
         /// Why.
         refusal: Refusal,
+    },
+    /// Somebody was let in.
+    Admitted {
+        /// Whom.
+        peer: String,
+        /// By whom.
+        by: String,
+    },
+    /// Somebody was shut out again.
+    Expelled {
+        /// Whom.
+        peer: String,
+        /// By whom.
+        by: String,
+    },
+    /// The wall clock was found to show this.
+    ClockSet {
+        /// Milliseconds since 1970 in UTC.
+        unix_ms: u64,
+    },
+    /// A job is on the schedule.
+    JobAdded {
+        /// The session whose agent made it.
+        session: SessionId,
+        /// Its identity.
+        job: JobId,
+        /// What and when.
+        spec: JobSpec,
+    },
+    /// A job is off the schedule.
+    JobRemoved {
+        /// The session whose agent removed it.
+        session: SessionId,
+        /// Which.
+        job: JobId,
+    },
+    /// A job's next due time is known.
+    JobArmed {
+        /// The job's session, as far as it exists.
+        session: Option<SessionId>,
+        /// Which.
+        job: JobId,
+        /// When, in milliseconds since 1970 in UTC; none when it is never due again.
+        due_unix_ms: Option<u64>,
+    },
+    /// A job was due and begins a turn, in the same step.
+    JobFired {
+        /// Which session.
+        session: SessionId,
+        /// Which.
+        job: JobId,
+        /// When it was due, in milliseconds since 1970 in UTC.
+        due_unix_ms: u64,
+    },
+    /// A job was due while nobody was there, or while there was no room for it.
+    JobMissed {
+        /// The job's session, as far as it exists.
+        session: Option<SessionId>,
+        /// Which.
+        job: JobId,
+        /// When it was due, in milliseconds since 1970 in UTC.
+        due_unix_ms: u64,
+        /// Why it did not fire.
+        reason: String,
+    },
+    /// The core itself answered a call.
+    Served {
+        /// Which session.
+        session: SessionId,
+        /// Which of the round's calls, from zero.
+        call: u16,
+        /// What the model reads.
+        content: String,
     },
     /// The session forgot its transcript.
     Refreshed {
@@ -170,6 +246,12 @@ pub struct Accepted {
     pub peer: String,
     /// Their words.
     pub text: String,
+    /// The channel's own rising number of it, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u64>,
+    /// No person wrote it: a job that the agent itself made. A command in it has nobody's yes.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub by_agent: bool,
     /// The words are a command to the daemon, not for the model.
     pub command: Option<Command>,
 }
@@ -239,6 +321,8 @@ pub struct Sought {
 pub enum Answer {
     /// Yes, of this person.
     Allowed(String),
+    /// Yes, of this person, to this exact call for the rest of the session.
+    AllowedForSession(String),
     /// No, of this person.
     Denied(String),
     /// Nobody said anything in time: a denial.
@@ -261,12 +345,21 @@ impl Record {
     /// The one session that this is about; none for what is about all.
     pub fn session(&self) -> Option<SessionId> {
         match self {
-            Record::Booted { .. } => None,
-            Record::Refused { session, .. } => *session,
+            Record::Booted { .. }
+            | Record::Admitted { .. }
+            | Record::Expelled { .. }
+            | Record::ClockSet { .. } => None,
+            Record::Refused { session, .. }
+            | Record::JobArmed { session, .. }
+            | Record::JobMissed { session, .. } => *session,
             Record::Accepted(accepted) => Some(accepted.session),
             Record::Intended(effect) => Some(effect.session()),
             Record::Sought(sought) => Some(sought.session),
             Record::Opened { session, .. }
+            | Record::JobAdded { session, .. }
+            | Record::JobRemoved { session, .. }
+            | Record::JobFired { session, .. }
+            | Record::Served { session, .. }
             | Record::Refreshed { session }
             | Record::TurnBegan { session, .. }
             | Record::Joined { session, .. }

@@ -6,6 +6,7 @@ use crate::message::ToolSpec;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// The operator's choices.
@@ -26,6 +27,12 @@ pub struct Settings {
     /// The longest text that a channel delivers in one piece, in characters, by the part of the
     /// origin before the first colon. A channel that is not named takes any length.
     pub channel_chars: BTreeMap<String, usize>,
+    /// Messages that come by themselves.
+    #[serde(default)]
+    pub schedule: Vec<JobSpec>,
+    /// The time zone of jobs that name none, for example `Europe/Berlin`.
+    #[serde(default)]
+    pub zone: String,
     /// The bounds.
     pub limits: Limits,
 }
@@ -41,6 +48,8 @@ impl Default for Settings {
             policy: Policy::default(),
             owners: BTreeSet::new(),
             channel_chars: BTreeMap::new(),
+            schedule: Vec::new(),
+            zone: String::from("UTC"),
             limits: Limits::default(),
         }
     }
@@ -69,4 +78,38 @@ pub enum Mode {
     Ask,
     /// Only tools that change nothing run.
     ReadOnly,
+}
+
+/// A message that comes by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Its name, for people.
+    pub name: String,
+    /// When: five fields as in a crontab, or `@daily` and its kin; see [`crate::cron`].
+    pub cron: String,
+    /// The time zone of these, by its IANA name.
+    pub zone: String,
+    /// The message.
+    pub text: String,
+    /// Where the reply goes, for example `telegram:12345`.
+    pub origin: String,
+    /// On whose behalf, as `channel:user`.
+    pub peer: String,
+    /// The session's name; the origin's session when none is named.
+    #[serde(default)]
+    pub session: Option<String>,
+    /// What to do about due times that passed while nobody was there.
+    #[serde(default)]
+    pub missed: Missed,
+}
+
+/// What to do about due times that passed while the program did not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missed {
+    /// Nothing; wait for the next.
+    #[default]
+    Skip,
+    /// Fire once for all of them.
+    Once,
 }

@@ -1,6 +1,6 @@
 //! What the core waits for when nothing arrives.
 
-use crate::id::{ApprovalId, EffectId, SessionId};
+use crate::id::{ApprovalId, EffectId, JobId, SessionId};
 use serde::{Deserialize, Serialize};
 
 /// A moment that the core asked to be woken at, and for what.
@@ -19,4 +19,6 @@ pub enum Timer {
     Approval(ApprovalId),
     /// The session's turn has used up its time.
     Turn(SessionId),
+    /// A job is due, or its due time is to be found.
+    Job(JobId),
 }
