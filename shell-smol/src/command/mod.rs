@@ -12,6 +12,7 @@ pub mod replay;
 pub mod sessions;
 
 use crate::config::{Config, ConfigError, Env};
+use crate::effect::tool::guard;
 use args::{Command, ExportOptions, Globals, Parsed, ReplayOptions, RunOptions, SessionsOptions};
 use std::fmt;
 use std::io::{IsTerminal, Read, Write};
@@ -58,6 +59,11 @@ impl From<ConfigError> for Error {
 
 /// Runs the program: parses the command line and carries out the command.
 pub fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    // Before all other work: every command that a tool runs waits for this.
+    if args.next().is_some_and(|first| first == guard::SUBCOMMAND) {
+        return guard::main(args);
+    }
     let ended = match args::parse(std::env::args_os().skip(1)) {
         Ok(Parsed::Show(text)) => print(&text),
         Ok(Parsed::Do(globals, command)) => carry_out(&globals, command),
