@@ -3,12 +3,15 @@
 //! Each command is a module with a `run` that takes the configuration and its own options and
 //! gives an exit status, or an [`Error`] that a person can act on.
 
+mod agent;
 pub mod args;
 pub mod doctor;
 pub mod export;
 mod help;
 pub mod output;
+pub mod repl;
 pub mod replay;
+pub mod run;
 pub mod sessions;
 
 use crate::config::{Config, ConfigError, Env};
@@ -78,19 +81,19 @@ pub fn main() -> ExitCode {
 
 fn carry_out(globals: &Globals, command: Command) -> Result<ExitCode, Error> {
     log_to_stderr(globals.log);
+    let Globals { locations, .. } = globals;
     let env = Env::of_process();
-    if command == Command::Doctor {
-        return doctor::run(&globals.locations, &env);
-    }
-    if let Command::Replay(options) = command {
-        return replay(options);
-    }
-    let config = Config::load(&globals.locations, &env)?;
+    let load = || Config::load(locations, &env);
     match command {
-        Command::Run(options) => Err(Error::failed(said(&options, &config)?)),
-        Command::Sessions(options) => sessions(config, options),
-        Command::Export(options) => export(config, options),
-        _ => Err(Error::failed("this command is not wired yet")),
+        Command::Run(options) => {
+            let config = load()?;
+            run::run(&config, said(&options, &config)?, &options)
+        }
+        Command::Repl(options) => repl::run(&load()?, &options),
+        Command::Sessions(options) => sessions(load()?, options),
+        Command::Export(options) => export(load()?, options),
+        Command::Replay(options) => replay(options),
+        Command::Doctor => doctor::run(locations, &env),
     }
 }
 
