@@ -81,6 +81,7 @@ impl Bench {
             peer: "cli:local".into(),
             session: None,
             text: text.into(),
+            serial: None,
         }));
     }
 

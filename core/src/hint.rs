@@ -26,6 +26,15 @@ pub enum Hint {
         /// Why.
         refusal: Refusal,
     },
+    /// An answer to an order about the daemon itself. Asking again gives it again.
+    Tell {
+        /// The channel.
+        origin: String,
+        /// The channel's key of the order.
+        key: String,
+        /// The answer.
+        text: String,
+    },
     /// A turn is getting on.
     Show {
         /// In which session.

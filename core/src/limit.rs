@@ -50,7 +50,7 @@ pub struct Limits {
     pub retry_after_max_ms: u64,
     /// How long a question to a person stays open, in milliseconds.
     pub approval_ms: u64,
-    /// Jobs on the schedule that the agent made.
+    /// Jobs on the schedule of one session.
     pub jobs: usize,
     /// Calls that a person allowed for a whole session, for each session; the oldest are forgotten.
     pub grants: usize,

@@ -341,6 +341,13 @@ pub enum TurnEnd {
     Stopped,
 }
 
+impl Answer {
+    /// The call may run.
+    pub fn is_yes(&self) -> bool {
+        matches!(self, Answer::Allowed(_) | Answer::AllowedForSession(_))
+    }
+}
+
 impl Record {
     /// The one session that this is about; none for what is about all.
     pub fn session(&self) -> Option<SessionId> {

@@ -189,3 +189,18 @@ fn rejected(settings: &Settings, status: u16, message: &str) -> String {
     };
     format!("{provider} refused the request ({status}: {message}). {cure}")
 }
+
+pub(crate) fn admitted(peer: &str, let_in: bool) -> String {
+    match let_in {
+        true => format!("{peer} may write to me now. Take it back with /forbid {peer}."),
+        false => format!("{peer} may not write to me any more."),
+    }
+}
+
+pub(crate) fn job_had_no_room(name: &str, reason: &str) -> String {
+    format!("The job {name:?} was due and did not run: {reason}")
+}
+
+pub(crate) fn job_came_late() -> &'static str {
+    "the program was not running then, or the clock was set"
+}

@@ -113,3 +113,10 @@ pub enum Missed {
     /// Fire once for all of them.
     Once,
 }
+
+impl JobSpec {
+    /// The name of its session.
+    pub fn session_name(&self) -> &str {
+        self.session.as_deref().unwrap_or(&self.origin)
+    }
+}

@@ -8,6 +8,7 @@ use crate::machine::approval::Approvals;
 use crate::machine::intent::Intents;
 use crate::machine::outbox::Outbox;
 use crate::machine::router::{Load, Router};
+use crate::machine::schedule::Schedule;
 use crate::machine::turn::Turns;
 use crate::message::Prompt;
 use crate::record::Record;
@@ -30,6 +31,7 @@ pub struct State {
     pub(crate) approvals: Approvals,
     pub(crate) intents: Intents,
     pub(crate) outbox: Outbox,
+    pub(crate) schedule: Schedule,
 }
 
 impl State {
@@ -80,9 +82,10 @@ impl State {
         let limits = &self.settings.limits;
         self.router.evolve(&self.settings, record);
         self.turns.evolve(limits, at, record);
-        self.approvals.evolve(record);
+        self.approvals.evolve(limits, record);
         self.intents.evolve(limits, at, record);
         self.outbox.evolve(record);
+        self.schedule.evolve(seq, at, record);
     }
 
     /// The earliest timer.
@@ -92,7 +95,21 @@ impl State {
         let turn = self.turns.deadline();
         let approval = approval.map(|(at, id)| (at, Timer::Approval(id)));
         let turn = turn.map(|(at, id)| (at, Timer::Turn(id)));
-        [intent, approval, turn].into_iter().flatten().min()
+        let job = self
+            .schedule
+            .deadline()
+            .map(|(at, id)| (at, Timer::Job(id)));
+        [intent, approval, turn, job].into_iter().flatten().min()
+    }
+
+    /// When that timer is due, if it runs.
+    pub(crate) fn due(&self, timer: Timer) -> Option<Time> {
+        match timer {
+            Timer::Recover(_) | Timer::Retry(_) | Timer::Overdue(_) => self.intents.due(timer),
+            Timer::Approval(approval) => self.approvals.due(approval),
+            Timer::Turn(session) => self.turns.due(session),
+            Timer::Job(job) => self.schedule.due(job),
+        }
     }
 
     /// What waits in a session.

@@ -8,6 +8,7 @@
 
 mod cue;
 mod input;
+mod job;
 mod show;
 
 use crate::effect::Outcome;
@@ -17,7 +18,7 @@ use crate::hint::Hint;
 use crate::id::{ApprovalId, Attempt, EffectId, Seq, SessionId, TurnId};
 use crate::input::Input;
 use crate::message::Prompt;
-use crate::record::{Answer, Command, Record, TurnEnd, Verdict};
+use crate::record::{Command, Record, TurnEnd, Verdict};
 use crate::state::State;
 use crate::time::Time;
 use crate::timer::Timer;
@@ -88,7 +89,7 @@ impl Core {
         stepping.step
     }
 
-    /// The next moment at which [`Input::Tick`] would do something, and what for.
+    /// The earliest timer, and when it is due: the next moment for an [`Input::Tick`].
     pub fn deadline(&self) -> Option<(Time, Timer)> {
         self.state.deadline()
     }
@@ -199,10 +200,12 @@ impl Stepping<'_> {
                 approval,
                 answer,
             } => match answer {
-                Answer::Allowed(_) => Cue::Granted(*session, *approval),
-                Answer::Denied(_) | Answer::Expired => Cue::Advance(*session),
+                answer if answer.is_yes() => Cue::Granted(*session, *approval),
+                _ => Cue::Advance(*session),
             },
-            Record::Doubted { session, .. } => Cue::Advance(*session),
+            Record::Doubted { session, .. } | Record::Served { session, .. } => {
+                Cue::Advance(*session)
+            }
             Record::Settled {
                 session,
                 effect,
@@ -226,6 +229,14 @@ impl Stepping<'_> {
             | Record::Opened { .. }
             | Record::Refused { .. }
             | Record::Refreshed { .. }
+            | Record::Admitted { .. }
+            | Record::Expelled { .. }
+            | Record::ClockSet { .. }
+            | Record::JobAdded { .. }
+            | Record::JobRemoved { .. }
+            | Record::JobArmed { .. }
+            | Record::JobFired { .. }
+            | Record::JobMissed { .. }
             | Record::Joined { .. }
             | Record::Intended(_)
             | Record::Postponed { .. }

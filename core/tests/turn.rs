@@ -7,7 +7,7 @@ use openpista_core::effect::{Effect, Op, Outcome, Recovery};
 use openpista_core::gate::{Gate, Opened, Receipt};
 use openpista_core::hint::Hint;
 use openpista_core::id::Seq;
-use openpista_core::input::{Arrival, Boot, Input, Order};
+use openpista_core::input::{Arrival, Boot, Decision, Input, Order};
 use openpista_core::message::{ToolCall, ToolSpec};
 use openpista_core::record::{Record, Verdict};
 use openpista_core::recover::Past;
@@ -101,6 +101,7 @@ impl Bench {
             peer: "cli:local".into(),
             session: None,
             text: text.into(),
+            serial: None,
         }))
     }
 
@@ -115,9 +116,9 @@ impl Bench {
 
     /// Waits for the next timer and ticks.
     fn tick(&mut self) -> Vec<Record> {
-        let (due, _) = self.core.deadline().expect("a timer");
+        let (due, timer) = self.core.deadline().expect("a timer");
         self.now = self.now.max(due);
-        self.step(Input::Tick)
+        self.step(Input::Tick(timer))
     }
 
     fn body(&self) -> &Body {
@@ -256,7 +257,7 @@ fn law_13_a_question_is_answered_once_and_not_asked_again_after_a_no() {
     bench.finish(SHOWN);
     let no = Input::Order(Order::Decide {
         approval: question.approval,
-        allow: false,
+        decision: Decision::Deny,
         by: "cli:local".into(),
     });
     assert!(!bench.step(no.clone()).is_empty());
@@ -302,10 +303,12 @@ fn a_busy_provider_is_asked_again_when_it_says() {
         message: "slow down".into(),
     };
     bench.finish(Outcome::Model(Err(busy)));
-    let (due, _) = bench.core.deadline().expect("a retry");
+    let (due, timer) = bench.core.deadline().expect("a retry");
     assert_eq!(due, Time::from_ms(7_000));
-    assert!(bench.step(Input::Tick).is_empty(), "law 17: an early tick");
+    let early = bench.step(Input::Tick(timer));
+    assert!(early.is_empty(), "law 17: an early tick");
     bench.tick();
+    assert!(bench.step(Input::Tick(timer)).is_empty(), "law 17: again");
     bench.finish(reply("hi", &[]));
     bench.finish(SHOWN);
     bench.check();
@@ -453,6 +456,7 @@ fn law_02_a_duplicate_waits_for_the_original_to_be_durable() {
         peer: "cli:local".into(),
         session: None,
         text: "hello".into(),
+        serial: None,
     });
     gate.hold(core.step(Time::ZERO, hello.clone()));
     gate.hold(core.step(Time::ZERO, hello));

@@ -1,12 +1,14 @@
 //! Approvals: questions to people. Each is bound to the digest of the exact arguments, is answered
 //! once, and expires into a denial (law 13). A turn's end withdraws its questions.
 
+use crate::digest::Digest;
 use crate::effect::Op;
 use crate::effect::deliver::Question;
 use crate::id::{ApprovalId, SessionId};
+use crate::limit::Limits;
 use crate::record::{Answer, Record, Sought};
 use crate::time::Time;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 /// The open questions.
@@ -15,6 +17,8 @@ pub(crate) struct Approvals {
     open: BTreeMap<ApprovalId, Sought>,
     /// What was allowed and has not been used yet: the permission that a tool's intent consumes.
     granted: BTreeMap<ApprovalId, Sought>,
+    /// The calls that a person allowed for a whole session, the latest last.
+    standing: BTreeMap<SessionId, VecDeque<Digest>>,
 }
 
 impl Approvals {
@@ -33,6 +37,12 @@ impl Approvals {
         self.granted.get(&approval)
     }
 
+    /// A person has allowed this exact call for the rest of the session.
+    pub(crate) fn stands(&self, session: SessionId, digest: &Digest) -> bool {
+        let standing = self.standing.get(&session);
+        standing.is_some_and(|digests| digests.contains(digest))
+    }
+
     /// The questions that a session has open, oldest first.
     pub(crate) fn questions(&self, session: SessionId) -> impl Iterator<Item = &Question> {
         let open = self.open.values();
@@ -45,12 +55,17 @@ impl Approvals {
         self.questions(session).count()
     }
 
+    /// When a question expires.
+    pub(crate) fn due(&self, approval: ApprovalId) -> Option<Time> {
+        self.open.get(&approval).map(|sought| sought.expires_at)
+    }
+
     /// The next question to expire.
     pub(crate) fn deadline(&self) -> Option<(Time, ApprovalId)> {
         self.open.iter().map(|(id, s)| (s.expires_at, *id)).min()
     }
 
-    pub(crate) fn evolve(&mut self, record: &Record) {
+    pub(crate) fn evolve(&mut self, limits: &Limits, record: &Record) {
         match record {
             Record::Sought(sought) => {
                 self.open.insert(sought.approval, sought.clone());
@@ -58,8 +73,17 @@ impl Approvals {
             Record::Decided {
                 approval, answer, ..
             } => {
-                let sought = self.open.remove(approval);
-                if let (Some(sought), Answer::Allowed(_)) = (sought, answer) {
+                let Some(sought) = self.open.remove(approval) else {
+                    return;
+                };
+                if let Answer::AllowedForSession(_) = answer {
+                    let standing = self.standing.entry(sought.session).or_default();
+                    standing.push_back(sought.digest);
+                    if standing.len() > limits.grants {
+                        standing.pop_front();
+                    }
+                }
+                if answer.is_yes() {
                     self.granted.insert(*approval, sought);
                 }
             }
@@ -68,6 +92,9 @@ impl Approvals {
                     let used = |s: &Sought| s.session == run.session && s.call == run.call;
                     self.granted.retain(|_, s| !used(s));
                 }
+            }
+            Record::Refreshed { session } => {
+                self.standing.remove(session);
             }
             Record::TurnEnded { session, .. } => {
                 self.open.retain(|_, s| s.session != *session);

@@ -161,6 +161,26 @@ impl Intents {
         self.get(id).map(give_up)
     }
 
+    /// When a timer of an effect is due, if it runs.
+    pub(crate) fn due(&self, timer: Timer) -> Option<Time> {
+        let open = |id| self.open.get(&id).map(|open| open.awaits);
+        match timer {
+            Timer::Overdue(id) => match open(id)? {
+                Await::Outcome(at) => Some(at),
+                _ => None,
+            },
+            Timer::Retry(id) => match open(id)? {
+                Await::Retry(at) => Some(at),
+                _ => None,
+            },
+            Timer::Recover(id) => match open(id)? {
+                Await::Recovery(at) => Some(at),
+                _ => None,
+            },
+            Timer::Approval(_) | Timer::Turn(_) | Timer::Job(_) => None,
+        }
+    }
+
     /// The earliest timer.
     pub(crate) fn deadline(&self) -> Option<(Time, Timer)> {
         let timers = self.open.iter().map(|(&id, open)| match open.awaits {

@@ -9,4 +9,5 @@ pub(crate) mod intent;
 pub(crate) mod outbox;
 pub(crate) mod policy;
 pub(crate) mod router;
+pub(crate) mod schedule;
 pub(crate) mod turn;

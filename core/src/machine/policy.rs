@@ -25,6 +25,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) texts: &'a [&'a str],
     /// A person has said no in this turn.
     pub(crate) denied: bool,
+    /// A person has allowed this exact call for the rest of the session.
+    pub(crate) allowed: bool,
     /// The reply was cut off at the provider's limit.
     pub(crate) cut_off: bool,
 }
@@ -62,6 +64,7 @@ pub(crate) fn judge(settings: &Settings, call: &ToolCall, about: Circumstances<'
             reason: format!("{rule} is read-only, and {} can change things", call.tool),
         },
         Mode::Ask if typed(&call.tool, &arguments, about.texts) => allow("the person typed it"),
+        Mode::Ask if about.allowed => allow("a person allowed this exact call for the session"),
         Mode::Ask if about.denied => Verdict::Deny {
             reason: "a person has said no in this turn, so they are not asked again".to_string(),
         },

@@ -1,9 +1,10 @@
 //! The router: which session a message belongs to, who may speak, and that each (origin, key) is
 //! taken once (law 3).
 //!
-//! It remembers the latest [`crate::limit::Limits::keys`] keys of each origin. A key that is older
-//! than those is taken for new, so a channel must not redeliver from further back. Strangers leave
-//! no trace at all.
+//! It remembers the latest [`crate::limit::Limits::keys`] keys of each origin. A channel that numbers
+//! its messages may redeliver from as far back as it likes: what is not above the forgotten
+//! numbers is known. Without numbers, a key that is older than the latest is taken for new.
+//! Strangers leave no trace at all.
 
 use crate::id::{MessageId, Seq, SessionId};
 use crate::input::Arrival;
@@ -26,12 +27,16 @@ pub(crate) struct Router {
     sessions: BTreeMap<String, SessionId>,
     names: BTreeMap<SessionId, String>,
     origins: BTreeMap<String, Keys>,
+    /// People who were let in beside those whom the configuration names, as `channel:user`.
+    guests: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Keys {
     known: BTreeSet<String>,
-    oldest_first: VecDeque<String>,
+    oldest_first: VecDeque<(String, Option<u64>)>,
+    /// The highest number that was forgotten: it and all below it are known.
+    floor: Option<u64>,
 }
 
 /// How much waits in a session already.
@@ -53,27 +58,29 @@ pub(crate) enum Routed {
 }
 
 impl Router {
+    /// Routes an arrival. `by_agent`: the agent made it, through a job.
     pub(crate) fn arrive(
         &self,
         settings: &Settings,
         seq: Seq,
-        arrival: &Arrival,
+        (arrival, by_agent): (&Arrival, bool),
         load: impl Fn(SessionId) -> Load,
     ) -> Routed {
-        if let Err(refusal) = self.admit(settings, arrival) {
+        if let Err(refusal) = self.check(settings, arrival) {
             return Routed::Refused(refusal);
         }
-        if self.knows(&arrival.origin, &arrival.key) {
+        if self.knows(arrival) {
             return Routed::Duplicate;
         }
         let name = arrival.session.as_ref().unwrap_or(&arrival.origin);
         let known = self.sessions.get(name).copied();
-        let command = command(&arrival.text);
+        let command = command(&arrival.text).filter(|_| !by_agent);
         if let Err(refusal) = self.room(settings, arrival, command, known.map(load)) {
             return Routed::Records(vec![Record::Refused {
                 session: known,
                 origin: arrival.origin.clone(),
                 key: arrival.key.clone(),
+                serial: arrival.serial,
                 refusal,
             }]);
         }
@@ -92,14 +99,16 @@ impl Router {
             key: arrival.key.clone(),
             peer: arrival.peer.clone(),
             text: arrival.text.clone(),
+            serial: arrival.serial,
+            by_agent,
             command,
         }));
         Routed::Records(records)
     }
 
     /// May this be looked at at all?
-    fn admit(&self, settings: &Settings, arrival: &Arrival) -> Result<(), Refusal> {
-        if !settings.owners.contains(&arrival.peer) {
+    fn check(&self, settings: &Settings, arrival: &Arrival) -> Result<(), Refusal> {
+        if !self.may_speak(settings, &arrival.peer) {
             return Err(Refusal::Peer(
                 "You are not known here. The owner can let you in.".to_string(),
             ));
@@ -169,9 +178,55 @@ impl Router {
         Ok(())
     }
 
-    fn knows(&self, origin: &str, key: &str) -> bool {
-        let keys = self.origins.get(origin);
-        keys.is_some_and(|keys| keys.known.contains(key))
+    fn knows(&self, arrival: &Arrival) -> bool {
+        self.origins.get(&arrival.origin).is_some_and(|keys| {
+            let forgotten = arrival.serial.is_some() && arrival.serial <= keys.floor;
+            forgotten || keys.known.contains(&arrival.key)
+        })
+    }
+
+    /// Is this somebody whom the operator named, or whom such a one let in?
+    pub(crate) fn may_speak(&self, settings: &Settings, peer: &str) -> bool {
+        settings.owners.contains(peer) || self.guests.contains(peer)
+    }
+
+    /// Lets somebody in, or shuts them out. Nothing, if that is how it is already.
+    pub(crate) fn admit(
+        &self,
+        settings: &Settings,
+        peer: &str,
+        by: &str,
+        let_in: bool,
+    ) -> Result<Option<Record>, Refusal> {
+        if !settings.owners.contains(by) {
+            return Err(Refusal::Peer(
+                "Only those whom the configuration names can let people in.".to_string(),
+            ));
+        }
+        let fits = peer.len() <= NAME_BYTES && !peer.chars().any(char::is_control);
+        if !fits
+            || !peer
+                .split_once(':')
+                .is_some_and(|(_, user)| !user.is_empty())
+        {
+            return Err(Refusal::Peer(
+                "A person is named as CHANNEL:USER, for example telegram:12345.".to_string(),
+            ));
+        }
+        if self.guests.contains(peer) == let_in {
+            return Ok(None);
+        }
+        if let_in && self.guests.len() >= settings.limits.guests {
+            return Err(Refusal::Limit(format!(
+                "{} people were let in already, as many as [limits] guests allows.",
+                self.guests.len()
+            )));
+        }
+        let (peer, by) = (peer.to_string(), by.to_string());
+        Ok(Some(match let_in {
+            true => Record::Admitted { peer, by },
+            false => Record::Expelled { peer, by },
+        }))
     }
 
     /// The session of that name.
@@ -191,21 +246,33 @@ impl Router {
                 self.names.insert(*session, name.clone());
             }
             Record::Accepted(accepted) => {
-                self.remember(settings, &accepted.origin, &accepted.key);
+                self.remember(settings, &accepted.origin, &accepted.key, accepted.serial);
             }
-            Record::Refused { origin, key, .. } => self.remember(settings, origin, key),
+            Record::Refused {
+                origin,
+                key,
+                serial,
+                ..
+            } => self.remember(settings, origin, key, *serial),
+            Record::Admitted { peer, .. } => {
+                self.guests.insert(peer.clone());
+            }
+            Record::Expelled { peer, .. } => {
+                self.guests.remove(peer);
+            }
             _ => {}
         }
     }
 
-    fn remember(&mut self, settings: &Settings, origin: &str, key: &str) {
+    fn remember(&mut self, settings: &Settings, origin: &str, key: &str, serial: Option<u64>) {
         let keys = self.origins.entry(origin.to_string()).or_default();
         if keys.known.insert(key.to_string()) {
-            keys.oldest_first.push_back(key.to_string());
+            keys.oldest_first.push_back((key.to_string(), serial));
         }
         while keys.oldest_first.len() > settings.limits.keys {
-            if let Some(oldest) = keys.oldest_first.pop_front() {
+            if let Some((oldest, serial)) = keys.oldest_first.pop_front() {
                 keys.known.remove(&oldest);
+                keys.floor = keys.floor.max(serial);
             }
         }
     }
@@ -218,6 +285,16 @@ fn command(text: &str) -> Option<Command> {
         "/new" => Some(Command::New),
         "/stop" => Some(Command::Stop),
         "/status" => Some(Command::Status),
+        _ => None,
+    }
+}
+
+/// Whom a text asks to let in (true) or shut out (false).
+pub(crate) fn admission(text: &str) -> Option<(&str, bool)> {
+    let (command, peer) = text.trim().split_once(char::is_whitespace)?;
+    match command {
+        "/allow" => Some((peer.trim(), true)),
+        "/forbid" => Some((peer.trim(), false)),
         _ => None,
     }
 }

@@ -9,12 +9,15 @@
 //! journal's time. Cron expressions are read when a due time is to be found, never while folding.
 
 use crate::cron::{Cron, Zone};
-use crate::id::JobId;
+use crate::effect::Recovery;
+use crate::id::{JobId, Seq};
+use crate::message::ToolSpec;
 use crate::record::Record;
 use crate::settings::{JobSpec, Missed, Settings};
 use crate::time::Time;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// The wall clock may differ from what is known by so much before it counts as set, in
@@ -79,8 +82,13 @@ impl Schedule {
         self.jobs.get(&id)
     }
 
-    pub(crate) fn jobs(&self) -> impl Iterator<Item = (JobId, &Job)> {
-        self.jobs.iter().map(|(id, job)| (*id, job))
+    /// The jobs of the session of that name: no session sees another's (law 11).
+    pub(crate) fn jobs_of(&self, session: &str) -> impl Iterator<Item = (JobId, &Job)> {
+        let of_session = move |(_, job): &(&JobId, &Job)| job.spec.session_name() == session;
+        self.jobs
+            .iter()
+            .filter(of_session)
+            .map(|(id, job)| (*id, job))
     }
 
     /// A job's timer.
@@ -113,18 +121,23 @@ impl Schedule {
         cron.next_after(after, zone)
     }
 
-    /// The earliest timer.
-    pub(crate) fn deadline(&self) -> Option<(Time, JobId)> {
+    /// When a job's timer is due, if it runs.
+    pub(crate) fn due(&self, id: JobId) -> Option<Time> {
         let (then, unix_ms) = self.clock?;
-        let due = |(id, job): (&JobId, &Job)| match job.awaits {
-            Await::Arming(since) => Some((since, *id)),
-            Await::Due(due) => Some((then.after_ms(due.saturating_sub(unix_ms)), *id)),
+        match self.jobs.get(&id)?.awaits {
+            Await::Arming(since) => Some(since),
+            Await::Due(due) => Some(then.after_ms(due.saturating_sub(unix_ms))),
             Await::Nothing => None,
-        };
-        self.jobs.iter().filter_map(due).min()
+        }
     }
 
-    pub(crate) fn evolve(&mut self, seq: crate::id::Seq, at: Time, record: &Record) {
+    /// The earliest timer.
+    pub(crate) fn deadline(&self) -> Option<(Time, JobId)> {
+        let due = |id: &JobId| Some((self.due(*id)?, *id));
+        self.jobs.keys().filter_map(due).min()
+    }
+
+    pub(crate) fn evolve(&mut self, seq: Seq, at: Time, record: &Record) {
         match record {
             Record::Booted { settings, unix_ms } => {
                 self.clock = Some((at, *unix_ms));
@@ -149,7 +162,7 @@ impl Schedule {
     }
 
     /// Takes over the configured jobs. One that is as it was keeps its due time.
-    fn configure(&mut self, seq: crate::id::Seq, at: Time, settings: &Settings) {
+    fn configure(&mut self, seq: Seq, at: Time, settings: &Settings) {
         let kept = |job: &Job| !job.configured || settings.schedule.contains(&job.spec);
         self.jobs.retain(|_, job| kept(job));
         for (slot, spec) in (0..).zip(&settings.schedule) {
@@ -180,4 +193,47 @@ pub(crate) fn check(spec: &JobSpec) -> Result<(), String> {
         "" => Err("the message of a job must not be empty".to_string()),
         _ => Ok(()),
     }
+}
+
+/// The tools by which the agent looks after the schedule. The core answers them itself.
+pub(crate) fn serves(tool: &str) -> bool {
+    matches!(tool, ADD | LIST | REMOVE)
+}
+
+pub(crate) const ADD: &str = "schedule.add";
+pub(crate) const LIST: &str = "schedule.list";
+pub(crate) const REMOVE: &str = "schedule.remove";
+
+/// What the model is told of these tools.
+pub fn specs() -> Vec<ToolSpec> {
+    let tool = |name: &str, description: &str, parameters: &str, read_only| ToolSpec {
+        name: name.to_string(),
+        description: description.to_string(),
+        parameters: parameters.to_string(),
+        recovery: Recovery::Repeat,
+        read_only,
+        timeout_ms: 0,
+    };
+    Vec::from([
+        tool(
+            ADD,
+            "Have a message sent to yourself on a schedule; your reply to it goes to the person \
+             in this conversation. `cron` has five fields as in a crontab (minute, hour, day of \
+             month, month, day of week), or is @hourly, @daily, @weekly or @monthly.",
+            r#"{"type":"object","properties":{"name":{"type":"string","description":"A short name for people"},"cron":{"type":"string"},"zone":{"type":"string","description":"An IANA time zone; default: the machine's"},"text":{"type":"string","description":"The message, as a person would write it"},"missed":{"type":"string","enum":["skip","once"],"description":"What to do about times that passed while the program did not run"}},"required":["name","cron","text"],"additionalProperties":false}"#,
+            false,
+        ),
+        tool(
+            LIST,
+            "List the jobs on the schedule, with their ids and next due times.",
+            r#"{"type":"object","properties":{},"additionalProperties":false}"#,
+            true,
+        ),
+        tool(
+            REMOVE,
+            "Take a job off the schedule.",
+            r#"{"type":"object","properties":{"id":{"type":"string","description":"The id that schedule.list shows"}},"required":["id"],"additionalProperties":false}"#,
+            false,
+        ),
+    ])
 }

@@ -172,6 +172,25 @@ impl Turns {
         }]
     }
 
+    /// When a session's turn runs out of time.
+    pub(crate) fn due(&self, session: SessionId) -> Option<Time> {
+        self.live.get(&session).copied()
+    }
+
+    /// The session whose live turn, or whose queue, this message is in.
+    pub(crate) fn holding(&self, origin: &str, key: &str) -> Option<SessionId> {
+        let is = |end: &End| end.origin == origin && end.key == key;
+        let holds = |c: &Conversation| {
+            let members = c.turn.iter().flat_map(|turn| &turn.members);
+            members.chain(c.waiting.iter().map(|w| &w.end)).any(is)
+        };
+        let found = self
+            .live
+            .keys()
+            .find(|id| self.sessions.get(id).is_some_and(holds));
+        found.copied()
+    }
+
     /// The next live turn to run out of time.
     pub(crate) fn deadline(&self) -> Option<(Time, SessionId)> {
         self.live.iter().map(|(id, at)| (*at, *id)).min()

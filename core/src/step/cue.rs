@@ -10,7 +10,9 @@ use crate::id::{ApprovalId, Attempt, EffectId, SessionId, TurnId};
 use crate::machine::intent::Abandoned;
 use crate::machine::outbox;
 use crate::machine::policy::{self, Circumstances};
+use crate::machine::schedule;
 use crate::machine::turn::Next;
+use crate::message::ToolCall;
 use crate::record::{Command, Record, Sought, TurnEnd, Verdict};
 use crate::say;
 use alloc::string::{String, ToString};
@@ -111,10 +113,16 @@ impl Stepping<'_> {
             return;
         };
         let (origins, texts) = (turn.origins(), turn.texts());
-        let about = Circumstances {
+        let allowed = |call: &ToolCall| {
+            let arguments = policy::canonical(&call.arguments).unwrap_or_default();
+            let digest = policy::digest(&call.tool, &arguments);
+            self.state.approvals.stands(session, &digest)
+        };
+        let about = |call: &ToolCall| Circumstances {
             origins: &origins,
             texts: &texts,
             denied: turn.denied(),
+            allowed: allowed(call),
             cut_off: turn.cut_off(),
         };
         let most = limits.calls_per_round;
@@ -124,7 +132,7 @@ impl Stepping<'_> {
                 session,
                 call,
                 verdict: match call < most {
-                    true => policy::judge(&self.state.settings, wanted, about),
+                    true => policy::judge(&self.state.settings, wanted, about(wanted)),
                     false => Verdict::Invalid {
                         reason: say::too_many_calls(most),
                     },
@@ -192,6 +200,13 @@ impl Stepping<'_> {
         };
         if shown.is_some_and(|shown| shown != policy::digest(&call.tool, &arguments)) {
             return;
+        }
+        if schedule::serves(&call.tool) {
+            let (tool, origin) = (
+                call.tool.clone(),
+                turn.origins().first().map(|o| o.to_string()),
+            );
+            return self.serve_schedule((session, index), &tool, &arguments, origin);
         }
         let mut tools = self.state.settings.tools.iter();
         let Some(spec) = tools.find(|spec| spec.name == call.tool) else {

@@ -6,13 +6,13 @@ use crate::effect::deliver::Body;
 use crate::effect::{Op, Recovery};
 use crate::hint::{Activity, Hint};
 use crate::id::{ApprovalId, EffectId, SessionId};
-use crate::input::{Arrival, Input, Order};
-use crate::machine::router::Routed;
+use crate::input::{Arrival, Decision, Input, Order};
+use crate::machine::router::{self, Routed};
 use crate::record::{Answer, Record, TurnEnd};
 use crate::say;
 use crate::timer::Timer;
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 impl Stepping<'_> {
@@ -43,18 +43,32 @@ impl Stepping<'_> {
                     self.show(effect.session(), Activity::Chunk(chunk));
                 }
             }
-            Input::Tick => self.tick(),
+            Input::Tick(timer) => self.tick(timer),
+            Input::Wall { unix_ms } => {
+                let record = self.state.schedule.look_at_clock(self.step.at, unix_ms);
+                self.record_all(record);
+            }
             Input::Order(order) => self.order(order),
         }
     }
 
     fn arrive(&mut self, arrival: Arrival) {
-        let state = &self.state;
-        let load = |session| state.load(session);
-        let routed = state
-            .router
-            .arrive(&state.settings, self.step.seq, &arrival, load);
-        match routed {
+        if let Some((peer, let_in)) = router::admission(&arrival.text)
+            && self
+                .state
+                .router
+                .may_speak(&self.state.settings, &arrival.peer)
+        {
+            let told = self.admit(peer, &arrival.peer, let_in);
+            let (origin, key) = (arrival.origin, arrival.key);
+            self.step.hints.push(Hint::Tell {
+                origin: origin.clone(),
+                key: key.clone(),
+                text: told,
+            });
+            return self.step.hints.push(Hint::Ack { origin, key });
+        }
+        match self.route((&arrival, false)) {
             Routed::Records(records) => self.record_all(records),
             Routed::Duplicate => self.step.hints.push(Hint::Ack {
                 origin: arrival.origin,
@@ -68,34 +82,66 @@ impl Stepping<'_> {
         }
     }
 
+    pub(super) fn route(&self, arrival: (&Arrival, bool)) -> Routed {
+        let state = &self.state;
+        let load = |session| state.load(session);
+        let (router, settings) = (&state.router, &state.settings);
+        router.arrive(settings, self.step.seq, arrival, load)
+    }
+
+    /// Lets somebody in or shuts them out. Everything about it is told in one sentence, and
+    /// saying it twice does no harm.
+    fn admit(&mut self, peer: &str, by: &str, let_in: bool) -> String {
+        let state = &self.state;
+        match state.router.admit(&state.settings, peer, by, let_in) {
+            Ok(record) => {
+                self.record_all(record);
+                say::admitted(peer, let_in)
+            }
+            Err(refusal) => refusal.to_string(),
+        }
+    }
+
     fn order(&mut self, order: Order) {
-        let (Order::Stop { by, .. } | Order::Decide { by, .. }) = &order;
-        if !self.state.settings.owners.contains(by) {
+        let (Order::Stop { by, .. }
+        | Order::Cancel { by, .. }
+        | Order::Admit { by, .. }
+        | Order::Expel { by, .. }
+        | Order::Decide { by, .. }) = &order;
+        if !self.state.router.may_speak(&self.state.settings, by) {
             return;
         }
         match order {
             Order::Stop { session, .. } => {
-                if let Some(session) = self.state.router.session(&session) {
-                    let records = self.state.turns.end(session, TurnEnd::Stopped, None);
-                    self.record_all(records);
-                }
+                let session = self.state.router.session(&session);
+                self.stop(session);
             }
+            Order::Cancel { origin, key, .. } => {
+                let session = self.state.turns.holding(&origin, &key);
+                self.stop(session);
+            }
+            Order::Admit { peer, by } => drop(self.admit(&peer, &by, true)),
+            Order::Expel { peer, by } => drop(self.admit(&peer, &by, false)),
             Order::Decide {
                 approval,
-                allow,
+                decision,
                 by,
-            } => self.decide(approval, by, allow),
+            } => {
+                let answer = match decision {
+                    Decision::Allow => Answer::Allowed,
+                    Decision::AllowSession => Answer::AllowedForSession,
+                    Decision::Deny => Answer::Denied,
+                };
+                self.answer(approval, answer(by));
+            }
         }
     }
 
-    fn decide(&mut self, approval: ApprovalId, by: String, allow: bool) {
-        self.answer(
-            approval,
-            match allow {
-                true => Answer::Allowed(by),
-                false => Answer::Denied(by),
-            },
-        );
+    fn stop(&mut self, session: Option<SessionId>) {
+        if let Some(session) = session {
+            let records = self.state.turns.end(session, TurnEnd::Stopped, None);
+            self.record_all(records);
+        }
     }
 
     fn answer(&mut self, approval: ApprovalId, answer: Answer) {
@@ -103,17 +149,18 @@ impl Stepping<'_> {
         self.record_all(record);
     }
 
-    /// Handles the earliest timer, if it is due.
-    fn tick(&mut self) {
-        match self.state.deadline() {
-            Some((due, timer)) if due <= self.step.at => match timer {
-                Timer::Recover(effect) => self.recover(effect),
-                Timer::Retry(effect) => self.again(effect),
-                Timer::Overdue(effect) => self.overdue(effect),
-                Timer::Approval(approval) => self.answer(approval, Answer::Expired),
-                Timer::Turn(session) => self.out_of_time(session),
-            },
-            _ => {}
+    /// Handles a timer, if it runs and is due.
+    fn tick(&mut self, timer: Timer) {
+        if self.state.due(timer).is_none_or(|due| due > self.step.at) {
+            return;
+        }
+        match timer {
+            Timer::Recover(effect) => self.recover(effect),
+            Timer::Retry(effect) => self.again(effect),
+            Timer::Overdue(effect) => self.overdue(effect),
+            Timer::Approval(approval) => self.answer(approval, Answer::Expired),
+            Timer::Turn(session) => self.out_of_time(session),
+            Timer::Job(job) => self.job_due(job),
         }
     }
 

@@ -28,7 +28,10 @@ pub(super) struct Conversation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Waiting {
     pub(super) end: End,
+    pub(super) peer: String,
     pub(super) text: String,
+    /// No person wrote it.
+    by_agent: bool,
 }
 
 impl Conversation {
@@ -50,7 +53,9 @@ impl Conversation {
                 origin: accepted.origin.clone(),
                 key: accepted.key.clone(),
             },
+            peer: accepted.peer.clone(),
             text: accepted.text.clone(),
+            by_agent: accepted.by_agent,
         });
     }
 
@@ -59,7 +64,12 @@ impl Conversation {
         for waiting in core::mem::take(&mut self.waiting) {
             if messages.contains(&waiting.end.message) {
                 turn.members.push(waiting.end);
-                turn.texts.push(waiting.text.clone());
+                if !turn.peers.contains(&waiting.peer) {
+                    turn.peers.push(waiting.peer);
+                }
+                if !waiting.by_agent {
+                    turn.texts.push(waiting.text.clone());
+                }
                 self.transcript.push(Message::User { text: waiting.text });
             } else {
                 self.waiting.push_back(waiting);
@@ -104,6 +114,10 @@ impl Conversation {
                 };
                 self.result(|index, _| index == *call, awaits);
             }
+            Record::Served { call, content, .. } => {
+                let awaits = AwaitCall::Nothing(content.clone());
+                self.result(|index, _| index == *call, awaits);
+            }
             Record::Sought(sought) => {
                 let awaits = AwaitCall::Answer(sought.approval);
                 self.result(|index, _| index == sought.call, awaits);
@@ -129,12 +143,12 @@ impl Conversation {
 
     fn decided(&mut self, approval: ApprovalId, answer: &Answer) {
         let awaits = match answer {
-            Answer::Allowed(_) => AwaitCall::Start,
+            Answer::Allowed(_) | Answer::AllowedForSession(_) => AwaitCall::Start,
             Answer::Denied(_) => AwaitCall::Nothing(say::denied_by_person().to_string()),
             Answer::Expired => AwaitCall::Nothing(say::nobody_answered().to_string()),
         };
         if let Some(turn) = &mut self.turn {
-            turn.denied |= !matches!(answer, Answer::Allowed(_));
+            turn.denied |= !answer.is_yes();
         }
         self.result(|_, a| *a == AwaitCall::Answer(approval), awaits);
     }

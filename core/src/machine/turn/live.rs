@@ -19,6 +19,8 @@ pub(crate) struct Turn {
     pub(super) awaits: Await,
     /// The messages that end with it.
     pub(super) members: Vec<End>,
+    /// Who wrote them, each once.
+    pub(super) peers: Vec<String>,
     /// What people wrote in it.
     pub(super) texts: Vec<String>,
     /// A person has said no in it.
@@ -74,6 +76,7 @@ impl Turn {
             round: 0,
             awaits: Await::Round,
             members: Vec::new(),
+            peers: Vec::new(),
             texts: Vec::new(),
             denied: false,
             cut_off: false,
@@ -120,6 +123,11 @@ impl Turn {
             }
         }
         origins
+    }
+
+    /// Who wrote them, each once, as `channel:user`.
+    pub(crate) fn peers(&self) -> &[String] {
+        &self.peers
     }
 
     /// What people wrote in it.
