@@ -186,9 +186,9 @@ impl Stepping<'_> {
             .unwrap_or_default();
         let job: JobId = id.parse().map_err(|error| format!("{error}"))?;
         let name = self.state.router.name(session);
-        let mut jobs = self.state.schedule.jobs_of(name);
-        let found = jobs.find(|(id, _)| *id == job);
-        match found.map(|(_, job)| job.configured) {
+        let found = self.state.schedule.get(job);
+        let found = found.filter(|job| job.spec.session_name() == name);
+        match found.map(|job| job.configured) {
             None => Err(format!("there is no job {job}; see schedule.list")),
             Some(true) => Err(format!(
                 "job {job} is in the configuration: the owner can take it out of [[schedule]]"
