@@ -35,4 +35,5 @@ pub mod time;
 pub mod timer;
 pub mod wire;
 
+pub use crate::machine::schedule::specs as schedule_tools;
 pub use crate::step::{Core, Step};

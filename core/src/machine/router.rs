@@ -204,11 +204,8 @@ impl Router {
             ));
         }
         let fits = peer.len() <= NAME_BYTES && !peer.chars().any(char::is_control);
-        if !fits
-            || !peer
-                .split_once(':')
-                .is_some_and(|(_, user)| !user.is_empty())
-        {
+        let named = matches!(peer.split_once(':'), Some((_, user)) if !user.is_empty());
+        if !(fits && named) {
             return Err(Refusal::Peer(
                 "A person is named as CHANNEL:USER, for example telegram:12345.".to_string(),
             ));
