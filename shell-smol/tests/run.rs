@@ -5,7 +5,7 @@ mod support;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use support::program::{Ended, Home, send, wait_for_end_of, wait_for_line};
 use support::server::{Answer, Server};
 
@@ -221,15 +221,19 @@ fn what_a_killed_program_left_is_told_at_the_next_start() {
 
 #[test]
 fn a_recovered_turn_is_not_cut_off_by_leaving() {
-    let server = Server::start(|request| {
-        let own = request.json().to_string().contains("the second message");
-        match (own, request.number, request.last("tool")) {
-            (true, ..) => Answer::text("second"),
-            (false, 1, _) => Answer::silence(),
-            (false, _, None) => {
-                Answer::run("sleep 0.5; echo whole > made.txt").pausing(Duration::from_millis(200))
+    let failures = AtomicUsize::new(0);
+    let server = Server::start(move |request| {
+        if request.json().to_string().contains("the second message") {
+            return Answer::text("second");
+        }
+        match (request.number, request.last("tool")) {
+            (1, _) => Answer::silence(),
+            // So the turn also waits for another try, while nothing runs.
+            (_, None) if failures.fetch_add(1, Ordering::Relaxed) == 0 => {
+                Answer::error(500, "a passing fault")
             }
-            (false, _, Some(_)) => Answer::text("first"),
+            (_, None) => Answer::run("sleep 0.5; echo whole > made.txt"),
+            (_, Some(_)) => Answer::text("first"),
         }
     });
     let home = home_of(&server, "[policy]\nmode = \"full\"\n");
@@ -245,4 +249,34 @@ fn a_recovered_turn_is_not_cut_off_by_leaving() {
     );
     assert!(next.err.contains("first"), "{next:?}");
     assert_eq!(wait_for_line(&home.file("made.txt")), "whole");
+}
+
+#[test]
+fn a_journal_that_fails_ends_the_program_and_its_commands() {
+    let server = Server::start(|request| match request.last("tool") {
+        None => Answer::calls([
+            (
+                "system.run",
+                r#"{"command":"echo $$ > pid; exec sleep 1000"}"#,
+            ),
+            (
+                "system.run",
+                r#"{"command":"until test -s pid; do sleep 0.05; done; yes | head -c 2000000"}"#,
+            ),
+        ]),
+        Some(_) => Answer::text("never"),
+    });
+    let tools = "[tools]\noutput_chars = 1000000\n[policy]\nmode = \"full\"\n";
+    let home = home_of(&server, tools);
+    // The journal cannot grow to hold what the second command prints.
+    let limited = "trap '' XFSZ; ulimit -f 1000; exec \"$0\" \"$@\"";
+    let program = env!("CARGO_BIN_EXE_openpistacrab");
+    let args = ["-c", limited, program, "run", "-e", "go"];
+    let ended = Ended::of(home.command("sh", &args).output().unwrap());
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
+    assert!(ended.err.contains("memory.db"), "{ended:?}");
+    assert!(ended.err.lines().count() <= 2, "{ended:?}");
+    wait_for_end_of(&wait_for_line(&home.file("pid")));
+    let next = home.run(&["run", "-e", "/status"]);
+    assert_eq!(next.code, Some(0), "{next:?}");
 }

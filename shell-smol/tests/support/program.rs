@@ -45,7 +45,12 @@ impl Home {
 
     /// The program, with nothing of ours in its environment.
     pub fn program(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_openpistacrab"));
+        self.command(env!("CARGO_BIN_EXE_openpistacrab"), args)
+    }
+
+    /// Any program, in the same environment.
+    pub fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().stdin(Stdio::null()).args(args);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.dir.path());
