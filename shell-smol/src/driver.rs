@@ -208,14 +208,12 @@ impl Driver {
             self.step(input, &mut lines);
         }
         for _ in 0..BATCH {
-            let due = self
-                .core
-                .deadline()
-                .is_some_and(|(at, _)| at <= self.clock.now());
-            if !due {
-                break;
+            match self.core.deadline() {
+                Some((at, timer)) if at <= self.clock.now() => {
+                    self.step(Input::Tick(timer), &mut lines);
+                }
+                _ => break,
             }
-            self.step(Input::Tick, &mut lines);
         }
         if !lines.is_empty() {
             self.unsaved_steps += lines.len() as u64;

@@ -192,7 +192,7 @@ impl Secrets {
                 session: self.clean(session),
                 by,
             }),
-            Input::Boot(_) | Input::Tick | Input::Order(Order::Decide { .. }) => input,
+            Input::Boot(_) | Input::Tick(_) | Input::Wall { .. } | Input::Order(_) => input,
         }
     }
 
@@ -545,6 +545,7 @@ mod tests {
             peer: "cli:local".into(),
             session: Some(said()),
             text: said(),
+            serial: None,
         }));
         for input in inputs {
             let dirty = serde_json::to_string(&input).unwrap();

@@ -22,6 +22,7 @@ use async_io::Timer;
 use futures_lite::{FutureExt, future};
 use openpista_core::effect::deliver::{Body, DeliverFault, Delivered, Question};
 use openpista_core::hint::{Activity, Hint};
+use openpista_core::input::Decision;
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -211,6 +212,7 @@ impl Front {
                 self.pending.remove(&key);
                 self.complain(refusal.reason());
             }
+            Hint::Tell { text, .. } => self.say(&text),
             Hint::Show { .. } | Hint::Ack { .. } => {}
         }
     }
@@ -307,7 +309,7 @@ impl Front {
                 progress::gist(&question.arguments),
             );
             note(&Screen::of(&io::stderr()).safe(&text));
-            self.cli.decide(question.approval, false).await;
+            self.cli.decide(question.approval, Decision::Deny).await;
             return;
         }
         if session != self.cli.session() {
@@ -329,11 +331,13 @@ impl Front {
 
     async fn answer(&mut self, line: &str) {
         match (prompt::answer(line), self.questions.front()) {
-            (Some(allow), Some(question)) => {
-                self.cli.decide(question.approval, allow).await;
+            (Some(decision), Some(question)) => {
+                self.cli.decide(question.approval, decision).await;
                 self.questions.pop_front();
             }
-            _ => self.say("a question waits: y allows it, n denies it"),
+            _ => {
+                self.say("a question waits: y allows it, s allows it for this session, n denies it")
+            }
         }
         self.ask();
     }

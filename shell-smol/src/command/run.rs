@@ -19,6 +19,7 @@ use async_io::Timer;
 use futures_lite::{FutureExt, future};
 use openpista_core::effect::deliver::{Body, DeliverFault, Delivered, End, Question};
 use openpista_core::hint::{Activity, Hint};
+use openpista_core::input::Decision;
 use std::collections::VecDeque;
 use std::io::{self, BufRead, IsTerminal, Stderr};
 use std::process::ExitCode;
@@ -151,7 +152,11 @@ impl Front {
                 self.note(&format!("error: {}", refusal.reason()));
                 self.ended(1);
             }
-            Hint::Refuse { .. } | Hint::Ack { .. } => {}
+            Hint::Tell { key, text, .. } if key == self.key => {
+                self.note(&text);
+                self.ended(0);
+            }
+            Hint::Tell { .. } | Hint::Refuse { .. } | Hint::Ack { .. } => {}
         }
     }
 
@@ -276,7 +281,7 @@ impl Front {
                 question.tool,
                 progress::gist(&question.arguments)
             ));
-            self.cli.decide(question.approval, true).await;
+            self.cli.decide(question.approval, Decision::Allow).await;
         } else if !(self.err.terminal && io::stdin().is_terminal()) {
             self.note(&format!(
                 "denied, because there is no terminal to ask at: {}: {}\n\
@@ -284,7 +289,7 @@ impl Front {
                 question.tool,
                 progress::gist(&question.arguments),
             ));
-            self.cli.decide(question.approval, false).await;
+            self.cli.decide(question.approval, Decision::Deny).await;
         } else {
             self.questions.push_back(question);
             if self.questions.len() == 1 {
@@ -306,11 +311,11 @@ impl Front {
 
     async fn typed(&mut self, line: Option<String>) {
         // Nobody can answer any more: that is a no.
-        let answer = line.as_deref().map_or(Some(false), prompt::answer);
-        if let Some(allow) = answer
+        let answer = line.as_deref().map_or(Some(Decision::Deny), prompt::answer);
+        if let Some(decision) = answer
             && let Some(question) = self.questions.pop_front()
         {
-            self.cli.decide(question.approval, allow).await;
+            self.cli.decide(question.approval, decision).await;
         }
         self.ask();
     }

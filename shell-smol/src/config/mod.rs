@@ -213,6 +213,8 @@ impl Config {
             policy: self.policy.clone(),
             owners: BTreeSet::from([OWNER.to_owned()]),
             channel_chars: BTreeMap::new(),
+            schedule: Vec::new(),
+            zone: "UTC".to_owned(),
             limits: self.limits.clone(),
         }
     }

@@ -86,7 +86,7 @@ impl Fronts {
     /// Passes a hint on: to the channel that it names, or to all. It is lost where too much waits.
     pub fn hint(&self, hint: Hint) {
         match &hint {
-            Hint::Ack { origin, .. } | Hint::Refuse { origin, .. } => {
+            Hint::Ack { origin, .. } | Hint::Refuse { origin, .. } | Hint::Tell { origin, .. } => {
                 if let Some(front) = self.of(origin) {
                     let _ = front.try_send(Event::Hint(hint));
                 }

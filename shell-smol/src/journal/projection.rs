@@ -76,7 +76,7 @@ impl Step<'_> {
                 approval,
                 answer,
             } => match answer {
-                Answer::Allowed(_) => Ok(()),
+                Answer::Allowed(_) | Answer::AllowedForSession(_) => Ok(()),
                 Answer::Denied(by) => {
                     let text = format!("[denied by {by}]");
                     self.call_result(*session, approval.seq, approval.slot, &text)
@@ -86,6 +86,11 @@ impl Step<'_> {
                     self.call_result(*session, approval.seq, approval.slot, text)
                 }
             },
+            Record::Served {
+                session,
+                call,
+                content,
+            } => self.call_result(*session, self.seq, *call, content),
             Record::Refreshed { session } => {
                 self.say(*session, Role::Notice, "The context was cleared.")
             }

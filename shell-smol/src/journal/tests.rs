@@ -55,7 +55,7 @@ fn line(seq: u64, records: Vec<Record>) -> Line {
         seq: Seq(seq),
         at: Time::from_ms(seq * 1_000),
         session: records.first().and_then(Record::session),
-        input: Input::Tick,
+        input: Input::Wall { unix_ms: 0 },
         records,
     }
 }
@@ -75,6 +75,8 @@ fn accepted(seq: u64, text: &str) -> Record {
         key: seq.to_string(),
         peer: "cli:local".to_owned(),
         text: text.to_owned(),
+        serial: None,
+        by_agent: false,
         command: None,
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::driver::Handle;
 use openpista_core::id::ApprovalId;
-use openpista_core::input::{Arrival, Input, Order};
+use openpista_core::input::{Arrival, Decision, Input, Order};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The channel.
@@ -49,6 +49,7 @@ impl Cli {
             peer: PEER.to_owned(),
             session: Some(self.session.clone()),
             text,
+            serial: None,
         };
         self.handle.send(Input::Arrive(arrival)).await;
         key
@@ -64,10 +65,10 @@ impl Cli {
     }
 
     /// Answers a question.
-    pub async fn decide(&self, approval: ApprovalId, allow: bool) {
+    pub async fn decide(&self, approval: ApprovalId, decision: Decision) {
         let order = Order::Decide {
             approval,
-            allow,
+            decision,
             by: PEER.to_owned(),
         };
         self.handle.send(Input::Order(order)).await;

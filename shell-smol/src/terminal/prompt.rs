@@ -5,9 +5,10 @@
 
 use super::clean::neutralise;
 use openpista_core::effect::deliver::Question;
+use openpista_core::input::Decision;
 
 /// What stands before the answer.
-pub const ALLOW: &str = "Allow? [y/N] ";
+pub const ALLOW: &str = "Allow? [y/N/s] ";
 
 /// The question, on lines of its own, without [`ALLOW`].
 pub fn question(question: &Question) -> String {
@@ -19,12 +20,13 @@ pub fn question(question: &Question) -> String {
     )
 }
 
-/// What a typed line says to a question: yes, no, or none when it is no answer at all. Nothing
-/// typed means no.
-pub fn answer(line: &str) -> Option<bool> {
+/// What a typed line says to a question: yes, yes to this exact call for the whole session, no, or
+/// none when it is no answer at all. Nothing typed means no.
+pub fn answer(line: &str) -> Option<Decision> {
     match line.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Some(true),
-        "" | "n" | "no" => Some(false),
+        "y" | "yes" => Some(Decision::Allow),
+        "s" | "session" => Some(Decision::AllowSession),
+        "" | "n" | "no" => Some(Decision::Deny),
         _ => None,
     }
 }
@@ -53,6 +55,7 @@ fn indented(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::Decision;
     use super::{answer, question};
     use openpista_core::effect::deliver::Question;
     use openpista_core::id::{ApprovalId, Seq};
@@ -91,10 +94,10 @@ mod tests {
     #[test]
     fn only_a_clear_yes_is_a_yes() {
         for yes in ["y", "Y", " yes \n"] {
-            assert_eq!(answer(yes), Some(true));
+            assert_eq!(answer(yes), Some(Decision::Allow));
         }
         for no in ["", "\n", "n", "No"] {
-            assert_eq!(answer(no), Some(false));
+            assert_eq!(answer(no), Some(Decision::Deny));
         }
         assert_eq!(answer("maybe"), None);
     }

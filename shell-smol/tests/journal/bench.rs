@@ -75,6 +75,7 @@ impl Bench {
             peer: "cli:local".into(),
             session: Some(session.into()),
             text: text.into(),
+            serial: None,
         });
         self.run(vec![arrival]);
     }

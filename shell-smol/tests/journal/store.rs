@@ -46,7 +46,7 @@ fn dropping_the_journal_finishes_what_was_asked() {
         seq: Seq(seq + offset),
         at: bench.core.state().at(),
         session: None,
-        input: Input::Tick,
+        input: Input::Wall { unix_ms: 0 },
         records: Vec::new(),
     };
     drop(bench.journal.commit((1..=2_000).map(line).collect()));
