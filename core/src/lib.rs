@@ -26,6 +26,7 @@ pub mod record;
 pub mod recover;
 pub mod refusal;
 pub mod replay;
+mod say;
 pub mod settings;
 pub mod state;
 pub mod step;

@@ -128,14 +128,3 @@ pub struct Prompt {
     /// The window of the transcript that fits, oldest first.
     pub messages: Vec<Arc<Entry>>,
 }
-
-impl Prompt {
-    /// A digest of the whole prompt, made from the digests of its entries: its cost does not
-    /// grow with the length of the texts.
-    pub fn digest(&self, fixed: &Digest) -> Digest {
-        let mut parts: Vec<&[u8]> = Vec::with_capacity(1 + self.messages.len());
-        parts.push(&fixed.0);
-        parts.extend(self.messages.iter().map(|entry| &entry.digest.0[..]));
-        Digest::of(&parts)
-    }
-}

@@ -5,11 +5,14 @@
 
 use crate::id::Seq;
 use crate::record::Record;
+use crate::state::State;
 use crate::step::Core;
 use crate::time::Time;
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// A journaled step, as far as recovery needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +45,25 @@ impl fmt::Display for Unreadable {
 
 impl core::error::Error for Unreadable {}
 
+/// What a snapshot is.
+#[derive(Serialize, Deserialize)]
+struct Snapshot<S> {
+    format: u32,
+    state: S,
+}
+
+/// The newest snapshot format that this code writes and reads.
+const FORMAT: u32 = 1;
+
 impl Core {
     /// The state of the moment as bytes: `{"format":1,"state":…}`. Equal states give equal bytes.
     pub fn snapshot(&self) -> Vec<u8> {
-        todo!()
+        let snapshot = Snapshot {
+            format: FORMAT,
+            state: &self.state,
+        };
+        // Only a map whose keys are not strings fails to be written, and the state has none.
+        serde_json::to_vec(&snapshot).unwrap_or_default()
     }
 
     /// Rebuilds the core from a snapshot (or nothing) and the steps after it, oldest first.
@@ -57,7 +75,46 @@ impl Core {
         snapshot: Option<&[u8]>,
         tail: impl IntoIterator<Item = Past>,
     ) -> Result<Core, Unreadable> {
-        let _ = (snapshot, tail.into_iter().count());
-        todo!()
+        let mut core = match snapshot {
+            Some(bytes) => Core::from_snapshot(bytes)?,
+            None => Core::new(),
+        };
+        for past in tail {
+            core.fold(&past)?;
+        }
+        Ok(core)
+    }
+
+    fn from_snapshot(bytes: &[u8]) -> Result<Core, Unreadable> {
+        let unreadable = |message: String| Unreadable { seq: None, message };
+        let snapshot: Snapshot<State> =
+            serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
+        if snapshot.format != FORMAT {
+            return Err(unreadable(format!(
+                "it has format {}, and this version reads format {FORMAT}",
+                snapshot.format
+            )));
+        }
+        Ok(Core {
+            state: snapshot.state,
+        })
+    }
+
+    fn fold(&mut self, past: &Past) -> Result<(), Unreadable> {
+        let (seq, at) = (self.state.seq, self.state.at);
+        if past.seq <= seq || past.at < at {
+            return Err(Unreadable {
+                seq: Some(past.seq),
+                message: format!(
+                    "it stands at {} ms, after step {seq} at {} ms: positions and times must rise",
+                    past.at.as_ms(),
+                    at.as_ms()
+                ),
+            });
+        }
+        for record in &past.records {
+            self.state.evolve(past.seq, past.at, record);
+        }
+        Ok(())
     }
 }

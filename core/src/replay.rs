@@ -81,8 +81,18 @@ impl Replay {
     /// # Errors
     /// The first record that differs. The replay is of no use after that.
     pub fn follow(&mut self, line: &Line) -> Result<(), Box<Difference>> {
-        let _ = line;
-        todo!()
+        let step = self.core.step_at(line.seq, line.at, line.input.clone());
+        let (expected, actual) = (&line.records, &step.records);
+        let longest = expected.len().max(actual.len());
+        match (0..longest).find(|&at| expected.get(at) != actual.get(at)) {
+            None => Ok(()),
+            Some(index) => Err(Box::new(Difference {
+                seq: line.seq,
+                index,
+                expected: expected.get(index).cloned().map(Box::new),
+                actual: actual.get(index).cloned().map(Box::new),
+            })),
+        }
     }
 
     /// The core as it stands.

@@ -30,6 +30,22 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+impl Default for Settings {
+    /// Nobody may give orders, and there is nothing to run: how things stand before the first boot.
+    fn default() -> Settings {
+        Settings {
+            provider: String::new(),
+            model: Arc::from(""),
+            system: Arc::from(""),
+            tools: Arc::from([]),
+            policy: Policy::default(),
+            owners: BTreeSet::new(),
+            channel_chars: BTreeMap::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
 /// Which tools run freely. The strictest of the modes that apply wins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

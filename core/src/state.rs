@@ -1,13 +1,129 @@
-//! The whole state: what each machine remembers, and the position in the journal.
-use crate::id::Seq;
+//! The whole state: what each machine remembers, the rules in force, and the position in the
+//! journal. It changes by [`State::evolve`] alone, and equal states give equal bytes (law 7).
+
+use crate::digest::Digest;
+use crate::id::{Seq, SessionId};
+use crate::machine::approval::Approvals;
+use crate::machine::intent::Intents;
+use crate::machine::outbox::Outbox;
+use crate::machine::router::{Load, Router};
+use crate::machine::turn::Turns;
+use crate::message::Prompt;
+use crate::record::Record;
+use crate::settings::Settings;
 use crate::time::Time;
+use crate::timer::Timer;
+use alloc::boxed::Box;
 use serde::{Deserialize, Serialize};
 
 /// Everything that the core remembers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
+    pub(crate) seq: Seq,
+    pub(crate) at: Time,
+    pub(crate) settings: Box<Settings>,
+    /// The digest of what every prompt has in common; none before the first boot.
+    pub(crate) fixed: Option<Digest>,
+    pub(crate) router: Router,
+    pub(crate) turns: Turns,
+    pub(crate) approvals: Approvals,
+    pub(crate) intents: Intents,
+    pub(crate) outbox: Outbox,
+}
+
+impl State {
     /// The last step that left records.
-    pub seq: Seq,
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
     /// When that was.
-    pub at: Time,
+    pub fn at(&self) -> Time {
+        self.at
+    }
+
+    /// The session of that name.
+    pub fn session(&self, name: &str) -> Option<SessionId> {
+        self.router.session(name)
+    }
+
+    /// The name of that session; empty when there is none.
+    pub fn session_name(&self, session: SessionId) -> &str {
+        self.router.name(session)
+    }
+
+    /// How many effects of a session are open, those that wait for another try included.
+    pub fn open_effects(&self, session: SessionId) -> usize {
+        self.intents.open_in(session)
+    }
+
+    /// How many questions of a session wait for a person.
+    pub fn open_questions(&self, session: SessionId) -> usize {
+        self.approvals.waiting(session)
+    }
+
+    /// A turn of this session is live.
+    pub fn is_busy(&self, session: SessionId) -> bool {
+        self.turns.live(session).is_some()
+    }
+
+    /// Takes in a fact. Makes no choice.
+    pub(crate) fn evolve(&mut self, seq: Seq, at: Time, record: &Record) {
+        self.seq = seq;
+        self.at = at;
+        if let Record::Booted { settings, .. } = record {
+            self.settings = settings.clone();
+            self.fixed = Some(fixed_digest(settings));
+        }
+        let limits = &self.settings.limits;
+        self.router.evolve(&self.settings, record);
+        self.turns.evolve(limits, at, record);
+        self.approvals.evolve(record);
+        self.intents.evolve(limits, at, record);
+        self.outbox.evolve(record);
+    }
+
+    /// The earliest timer.
+    pub(crate) fn deadline(&self) -> Option<(Time, Timer)> {
+        let intent = self.intents.deadline();
+        let approval = self.approvals.deadline();
+        let turn = self.turns.deadline();
+        let approval = approval.map(|(at, id)| (at, Timer::Approval(id)));
+        let turn = turn.map(|(at, id)| (at, Timer::Turn(id)));
+        [intent, approval, turn].into_iter().flatten().min()
+    }
+
+    /// What waits in a session.
+    pub(crate) fn load(&self, session: SessionId) -> Load {
+        Load {
+            messages: self.turns.waiting(session),
+            deliveries: self.outbox.waiting(session),
+        }
+    }
+
+    /// What a model call of this session says now, and its digest.
+    pub(crate) fn prompt(&self, session: SessionId) -> Option<(Prompt, Digest)> {
+        let (messages, chain) = self.turns.window(session)?;
+        let digest = Digest::of(&[&self.fixed?.0, &chain.0]);
+        let prompt = Prompt {
+            model: self.settings.model.clone(),
+            system: self.settings.system.clone(),
+            tools: self.settings.tools.clone(),
+            messages,
+        };
+        Some((prompt, digest))
+    }
+}
+
+/// A digest of the parts of a prompt that do not change between boots.
+fn fixed_digest(settings: &Settings) -> Digest {
+    let mut parts = alloc::vec::Vec::with_capacity(2 + settings.tools.len() * 3);
+    parts.push(settings.model.as_bytes());
+    parts.push(settings.system.as_bytes());
+    for tool in settings.tools.iter() {
+        parts.push(tool.name.as_bytes());
+        parts.push(tool.description.as_bytes());
+        parts.push(tool.parameters.as_bytes());
+    }
+    Digest::of(&parts)
 }

@@ -1,18 +1,28 @@
 //! One step: an input goes in, facts come out.
 //!
 //! `step` routes cues between the machines until nothing more follows. A machine decides, the
-//! state evolves by the record at once, and the record says which machines are to look next. No
+//! state evolves by each record at once, and the record says which machine is to look next. No
 //! machine calls another. A step touches one session at the most, which is what lets one session
-//! be exported and replayed alone (law 11).
+//! be exported and replayed alone (law 11): a boot only marks what is to be recovered, and each
+//! tick handles one timer.
 
+mod cue;
+mod input;
+mod show;
+
+use crate::effect::Outcome;
+use crate::effect::deliver::End;
+use crate::effect::model::ModelFault;
 use crate::hint::Hint;
-use crate::id::{EffectId, Seq, SessionId};
+use crate::id::{ApprovalId, Attempt, EffectId, Seq, SessionId, TurnId};
 use crate::input::Input;
 use crate::message::Prompt;
-use crate::record::Record;
+use crate::record::{Answer, Command, Record, TurnEnd, Verdict};
 use crate::state::State;
 use crate::time::Time;
 use crate::timer::Timer;
+use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// The daemon's mind.
@@ -54,17 +64,202 @@ impl Core {
 
     /// Takes one input. `at` is the moment; an earlier one than the last step's counts as that.
     pub fn step(&mut self, at: Time, input: Input) -> Step {
-        let _ = (at, input);
-        todo!()
+        self.step_at(self.state.seq.next(), at, input)
+    }
+
+    /// The same, at a position that a journal gives: one session's export has gaps.
+    pub(crate) fn step_at(&mut self, seq: Seq, at: Time, input: Input) -> Step {
+        let mut stepping = Stepping {
+            state: &mut self.state,
+            cues: VecDeque::new(),
+            intended: 0,
+            step: Step {
+                seq,
+                at,
+                session: None,
+                records: Vec::new(),
+                hints: Vec::new(),
+                prompts: Vec::new(),
+            },
+        };
+        stepping.step.at = at.max(stepping.state.at);
+        stepping.take(input);
+        stepping.settle();
+        stepping.step
     }
 
     /// The next moment at which [`Input::Tick`] would do something, and what for.
     pub fn deadline(&self) -> Option<(Time, Timer)> {
-        todo!()
+        self.state.deadline()
     }
 
     /// The state, to look at.
     pub fn state(&self) -> &State {
         &self.state
+    }
+}
+
+/// A word from one machine to the next: look at this.
+#[derive(Debug)]
+enum Cue {
+    /// A person's command to the daemon.
+    Obey(SessionId, Command, End),
+    /// The daemon answers a command itself.
+    Tell(SessionId, String, End),
+    /// Is there a turn to begin?
+    Begin(SessionId),
+    /// A round is to begin.
+    Ask(SessionId),
+    /// The model is to be called.
+    Call(SessionId),
+    /// The model has replied.
+    Judge(SessionId),
+    /// A person is to be asked about a call.
+    Seek(SessionId, u16, String),
+    /// A call may run.
+    Run(SessionId, u16),
+    /// A person said yes to a call.
+    Granted(SessionId, ApprovalId),
+    /// A call has come to its result, or the turn to its reply.
+    Advance(SessionId),
+    /// A model call has failed for good.
+    Fail(SessionId, EffectId, ModelFault, Attempt),
+    /// A turn has ended.
+    Close(SessionId, Option<TurnId>, TurnEnd, Vec<End>),
+    /// Is there something to deliver?
+    Flush(SessionId),
+}
+
+/// A step being made.
+struct Stepping<'a> {
+    state: &'a mut State,
+    cues: VecDeque<Cue>,
+    intended: u16,
+    step: Step,
+}
+
+impl Stepping<'_> {
+    /// Records a fact: the state evolves by it, and whoever is concerned gets a cue.
+    fn record(&mut self, record: Record) {
+        let session = record.session();
+        debug_assert!(
+            self.step.session.is_none() || session.is_none() || self.step.session == session,
+            "a step touches one session"
+        );
+        self.step.session = self.step.session.or(session);
+        // How often it was tried is known only until the record has settled it.
+        let tries = self.tries_of(&record);
+        self.state.evolve(self.step.seq, self.step.at, &record);
+        self.hint(&record);
+        self.cue(&record, tries);
+        self.step.records.push(record);
+    }
+
+    fn record_all(&mut self, records: impl IntoIterator<Item = Record>) {
+        for record in records {
+            self.record(record);
+        }
+    }
+
+    fn tries_of(&self, record: &Record) -> Option<Attempt> {
+        match record {
+            Record::Settled { effect, .. } => self.state.intents.get(*effect).map(|e| e.attempt),
+            _ => None,
+        }
+    }
+
+    /// Who is to look next.
+    fn cue(&mut self, record: &Record, tries: Option<Attempt>) {
+        let cue = match record {
+            Record::Accepted(accepted) => match accepted.command {
+                None => Cue::Begin(accepted.session),
+                Some(command) => {
+                    let end = End {
+                        message: accepted.message,
+                        origin: accepted.origin.clone(),
+                        key: accepted.key.clone(),
+                    };
+                    Cue::Obey(accepted.session, command, end)
+                }
+            },
+            Record::TurnBegan { session, .. } => Cue::Ask(*session),
+            Record::Asked { session, .. } => Cue::Call(*session),
+            Record::Answered { session, .. } => Cue::Judge(*session),
+            Record::Judged {
+                session,
+                call,
+                verdict,
+            } => match verdict {
+                Verdict::Allow { .. } => Cue::Run(*session, *call),
+                Verdict::Ask { reason } => Cue::Seek(*session, *call, reason.clone()),
+                Verdict::Deny { .. } | Verdict::Invalid { .. } => Cue::Advance(*session),
+            },
+            Record::Decided {
+                session,
+                approval,
+                answer,
+            } => match answer {
+                Answer::Allowed(_) => Cue::Granted(*session, *approval),
+                Answer::Denied(_) | Answer::Expired => Cue::Advance(*session),
+            },
+            Record::Doubted { session, .. } => Cue::Advance(*session),
+            Record::Settled {
+                session,
+                effect,
+                outcome,
+            } => match (outcome, tries) {
+                (Outcome::Tool(_), _) => Cue::Advance(*session),
+                (Outcome::Deliver(_), _) => Cue::Flush(*session),
+                (Outcome::Model(Err(fault)), Some(tries)) => {
+                    Cue::Fail(*session, *effect, fault.clone(), tries)
+                }
+                (Outcome::Model(_) | Outcome::Cancel(_), _) => return,
+            },
+            Record::TurnEnded {
+                session,
+                turn,
+                end,
+                ends,
+            } => Cue::Close(*session, *turn, end.clone(), ends.clone()),
+            Record::Queued { session, .. } => Cue::Flush(*session),
+            Record::Booted { .. }
+            | Record::Opened { .. }
+            | Record::Refused { .. }
+            | Record::Refreshed { .. }
+            | Record::Joined { .. }
+            | Record::Intended(_)
+            | Record::Postponed { .. }
+            | Record::Sought(_) => return,
+        };
+        self.cues.push_back(cue);
+    }
+
+    /// Follows cues until none is left. It ends: a cue moves a turn forward, or does nothing.
+    fn settle(&mut self) {
+        while let Some(cue) = self.cues.pop_front() {
+            match cue {
+                Cue::Obey(session, command, end) => self.obey(session, command, end),
+                Cue::Tell(session, text, end) => self.tell(session, text, end),
+                Cue::Begin(session) => {
+                    let records = self.state.turns.begin(session, self.step.seq);
+                    self.record_all(records);
+                }
+                Cue::Ask(session) => {
+                    let records = self.state.turns.ask(session);
+                    self.record_all(records);
+                }
+                Cue::Call(session) => self.call_model(session),
+                Cue::Judge(session) => self.judge(session),
+                Cue::Seek(session, call, reason) => self.seek(session, call, reason),
+                Cue::Run(session, call) => self.run_tool(session, call, None),
+                Cue::Granted(session, approval) => self.granted(session, approval),
+                Cue::Advance(session) => self.advance(session),
+                Cue::Fail(session, effect, fault, attempt) => {
+                    self.fail(session, effect, &fault, attempt);
+                }
+                Cue::Close(session, turn, end, ends) => self.close(session, turn, end, ends),
+                Cue::Flush(session) => self.flush(session),
+            }
+        }
     }
 }

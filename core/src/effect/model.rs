@@ -2,7 +2,9 @@
 
 use crate::digest::Digest;
 use crate::id::{SessionId, TurnId};
+use crate::limit::Limits;
 use crate::message::ToolCall;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,48 @@ pub struct Reply {
     pub finish: Finish,
     /// What it cost.
     pub usage: Usage,
+}
+
+impl Reply {
+    /// The reply within the bounds, with a mark where words were cut. Calls beyond the bound on
+    /// one round are kept up to four times that, so that each can be answered with an error.
+    pub(crate) fn bounded(mut self, limits: &Limits) -> Reply {
+        let left = limits.reply_bytes;
+        if self.text.len() > left {
+            let cut = self.text.len() - truncate(&mut self.text, left);
+            self.text
+                .push_str(&format!("\n[{cut} more bytes were cut off]"));
+        }
+        self.calls.truncate(usize::from(limits.calls_per_round) * 4);
+        for call in &mut self.calls {
+            truncate(&mut call.id, 256);
+            truncate(&mut call.tool, 256);
+            truncate(&mut call.arguments, left);
+        }
+        self
+    }
+}
+
+/// Shortens a text to at most `bytes`, at a character's boundary. Returns its new length.
+fn truncate(text: &mut String, bytes: usize) -> usize {
+    text.truncate(text.floor_char_boundary(bytes));
+    text.len()
+}
+
+impl ModelFault {
+    /// How long the provider asks us to wait before another try, in milliseconds; none when
+    /// another try is of no use.
+    pub(crate) fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            ModelFault::RateLimited { retry_after_ms, .. } => Some(retry_after_ms.unwrap_or(0)),
+            ModelFault::Server { .. }
+            | ModelFault::Network { .. }
+            | ModelFault::TimedOut
+            | ModelFault::Empty
+            | ModelFault::Garbled { .. } => Some(0),
+            ModelFault::Rejected { .. } | ModelFault::Cancelled => None,
+        }
+    }
 }
 
 /// Why a model stopped writing.

@@ -1,7 +1,8 @@
 //! Running a tool: the call with its exact arguments, and what it did.
 
 use crate::id::{SessionId, TurnId};
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use serde::{Deserialize, Serialize};
 
 /// Run a tool.
@@ -73,4 +74,27 @@ pub enum ToolFault {
     },
     /// It was stopped before it started.
     Cancelled,
+}
+
+/// What the model reads of a tool's run: how it ended on the first line, then each stream that is
+/// not empty under its name.
+pub fn render(outcome: &Result<Ran, ToolFault>) -> String {
+    let ran = match outcome {
+        Ok(ran) => ran,
+        Err(ToolFault::Arguments { message }) => return format!("did not run: {message}"),
+        Err(ToolFault::Start { message }) => return format!("could not be started: {message}"),
+        Err(ToolFault::Cancelled) => return "stopped before it started".to_string(),
+    };
+    let mut text = match ran.exit {
+        Exit::Code(code) => format!("exit code: {code}"),
+        Exit::Signal(signal) => format!("killed by signal {signal}"),
+        Exit::TimedOut => "timed out and was killed".to_string(),
+        Exit::Cancelled => "stopped by a person".to_string(),
+    };
+    for (name, clip) in [("stdout", &ran.stdout), ("stderr", &ran.stderr)] {
+        if !clip.text.is_empty() {
+            text.push_str(&format!("\n{name}:\n{}", clip.text));
+        }
+    }
+    text
 }

@@ -1,0 +1,72 @@
+//! Which hints a record gives. They follow from it alone, and nothing depends on them.
+
+use super::Stepping;
+use crate::effect::{Op, Outcome};
+use crate::hint::{Activity, Hint};
+use crate::id::SessionId;
+use crate::record::Record;
+use crate::say;
+use alloc::string::ToString;
+
+impl Stepping<'_> {
+    pub(super) fn show(&mut self, session: SessionId, activity: Activity) {
+        self.step.hints.push(Hint::Show {
+            session,
+            name: self.state.router.name(session).to_string(),
+            activity,
+        });
+    }
+
+    pub(super) fn hint(&mut self, record: &Record) {
+        let activity = match record {
+            Record::Accepted(accepted) => {
+                return self.step.hints.push(Hint::Ack {
+                    origin: accepted.origin.clone(),
+                    key: accepted.key.clone(),
+                });
+            }
+            Record::Refused {
+                origin,
+                key,
+                refusal,
+                ..
+            } => {
+                return self.step.hints.push(Hint::Refuse {
+                    origin: origin.clone(),
+                    key: key.clone(),
+                    refusal: refusal.clone(),
+                });
+            }
+            Record::Intended(effect) => match &effect.op {
+                Op::Model(call) => Activity::Asking {
+                    round: call.round,
+                    attempt: effect.attempt,
+                },
+                Op::Tool(run) => Activity::Running {
+                    tool: run.tool.clone(),
+                    arguments: run.arguments.clone(),
+                },
+                Op::Deliver(_) | Op::Cancel(_) => return,
+            },
+            Record::Postponed {
+                outcome: Outcome::Model(Err(fault)),
+                retry_at,
+                ..
+            } => Activity::Waiting {
+                why: say::waiting_for(fault),
+                retry_in_ms: retry_at.since_ms(self.step.at),
+            },
+            Record::Settled {
+                outcome: Outcome::Tool(outcome),
+                ..
+            } => Activity::Ran {
+                exit: outcome.as_ref().ok().map(|ran| ran.exit),
+                took_ms: outcome.as_ref().map_or(0, |ran| ran.took_ms),
+            },
+            _ => return,
+        };
+        if let Some(session) = record.session() {
+            self.show(session, activity);
+        }
+    }
+}
