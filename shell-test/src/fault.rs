@@ -328,8 +328,10 @@ impl Faults {
         self.at(&self.tear, life).is_some()
     }
 
-    /// How far is the clock behind at this step, in milliseconds?
-    pub fn behind(&self, step: u64) -> u64 {
-        self.at(&self.behind, step).unwrap_or(0)
+    /// How far is the clock behind at this step, in milliseconds? It is put right at once.
+    pub fn behind(&mut self, step: u64) -> u64 {
+        let behind = self.at(&self.behind, step);
+        self.behind.remove(&step);
+        behind.unwrap_or(0)
     }
 }

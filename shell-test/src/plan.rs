@@ -35,6 +35,8 @@ pub struct Rules {
     pub batch: usize,
     /// A snapshot after so many steps; zero for never.
     pub snapshot_every: u64,
+    /// The state is looked at after every so many steps.
+    pub look_every: u64,
     /// When faults stop, in milliseconds.
     pub heal_ms: u64,
     /// The operator's choices.
@@ -88,6 +90,7 @@ impl Plan {
                 seed,
                 batch: rng.between(1, 6) as usize,
                 snapshot_every: *rng.pick(&[0, 7, 40]),
+                look_every: rng.between(5, 15),
                 heal_ms: 1_500_000,
                 settings: settings(&mut rng),
             },

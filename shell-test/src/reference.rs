@@ -94,7 +94,6 @@ impl Reference {
             _ => None,
         });
         let asked: Vec<String> = words.collect();
-        let new = !self.calls.contains_key(&effect.id);
         let call = self.calls.entry(effect.id).or_insert(Call {
             session: model.session,
             turn: model.turn,
@@ -104,21 +103,12 @@ impl Reference {
         call.asked = asked;
         let last = call.asked.last().map_or("", String::as_str);
         let again_and_again = last.contains("loop") || last.contains("bad");
-        let mut turn = self.calls.values();
-        let rounds = turn.clone().filter(|c| c.turn == model.turn).count();
+        let calls = self.calls.values();
+        let rounds = calls.filter(|call| call.turn == model.turn).count();
         let limit = usize::from(story.plan.rules.settings.limits.max_tool_rounds);
-        let lost = new && turn.any(|c| c.turn == model.turn && c.said.is_empty());
-        // A call that said nothing before this one was asked is a call that failed.
-        if again_and_again || rounds > limit || (lost && rounds > 1 && self.silent(model.turn)) {
+        if again_and_again || rounds > limit {
             self.troubled.insert(model.session);
         }
-    }
-
-    /// Did an earlier call of this turn come to nothing?
-    fn silent(&self, turn: TurnId) -> bool {
-        let mut calls: Vec<&Call> = self.calls.values().filter(|c| c.turn == turn).collect();
-        calls.pop();
-        calls.iter().any(|call| call.said.is_empty())
     }
 
     fn show(&mut self, story: &Story, delivery: &Deliver) {

@@ -55,11 +55,14 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// FNV-1a: a short name for a long text, where nobody is out to fool us.
+/// A short name for a long text, where nobody is out to fool us.
 pub fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    let (words, rest) = bytes.as_chunks::<8>();
+    let fold = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let hash = words
+        .iter()
+        .fold(bytes.len() as u64, |hash, word| fold(hash, u64::from_le_bytes(*word)));
+    mix(rest.iter().fold(hash, |hash, byte| fold(hash, u64::from(*byte))))
 }
 
 #[cfg(test)]

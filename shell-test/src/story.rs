@@ -126,8 +126,8 @@ pub struct Stepped {
     pub before: Option<(Time, Timer)>,
     /// What it waits for now.
     pub after: Option<(Time, Timer)>,
-    /// The fingerprint of the state now.
-    pub state: u64,
+    /// The fingerprint of the state now, where somebody looked.
+    pub state: Option<u64>,
 }
 
 /// A world's whole course.

@@ -26,7 +26,10 @@ pub fn pretend(
     let reply = answer(prompt, luck);
     let text = Chunk::Text(reply.text.clone());
     let hang = trouble == Some(ModelTrouble::Hang);
-    let silent = matches!(trouble, Some(ModelTrouble::TimedOut | ModelTrouble::Network)) || hang;
+    let silent = matches!(
+        trouble,
+        Some(ModelTrouble::TimedOut | ModelTrouble::Network | ModelTrouble::Late)
+    ) || hang;
     let (status, chunks) = super::wire::response(&reply, trouble, luck);
     let outcome = match trouble {
         Some(ModelTrouble::TimedOut) => Outcome::Model(Err(ModelFault::TimedOut)),

@@ -10,6 +10,7 @@ use openpista_core::effect::Chunk;
 use openpista_core::id::{EffectId, Seq};
 use openpista_core::input::{Boot, Input};
 use openpista_core::record::Record;
+use openpista_core::recover::Past;
 use openpista_core::replay::{FORMAT, Header, Line, Replay, VERSION};
 use openpista_core::timer::Timer;
 use std::collections::BTreeSet;
@@ -18,33 +19,35 @@ use std::collections::BTreeSet;
 /// A step without records changes nothing.
 pub fn law_07_folding_gives_the_live_state(evidence: &Evidence<'_>) -> Verdict {
     let mut lines = Lines::default();
-    let mut folded = Core::new();
+    let mut snapshot: Option<Vec<u8>> = None;
+    let mut tail: Vec<Past> = Vec::new();
     for event in &evidence.story.events {
         lines.follow(event);
-        let live = match event {
-            Event::Restored { state, .. } => {
-                let all = lines.iter().map(|line| past(line));
-                folded = match Core::restore(None, all) {
-                    Ok(core) => core,
-                    Err(unreadable) => return broken(7, unreadable.seq, unreadable.to_string()),
-                };
-                (None, *state)
+        let (seq, live) = match event {
+            Event::Restored { state, through, .. } => {
+                snapshot = None;
+                tail = lines.iter().map(|line| past(line)).collect();
+                (*through, *state)
             }
             Event::Stepped(step) => {
                 if !step.line.records.is_empty() {
-                    let snapshot = folded.snapshot();
-                    folded = match Core::restore(Some(&snapshot), [past(&step.line)]) {
-                        Ok(core) => core,
-                        Err(unreadable) => return broken(7, step.line.seq, unreadable.to_string()),
-                    };
+                    tail.push(past(&step.line));
                 }
-                (Some(step.line.seq), step.state)
+                match step.state {
+                    Some(state) => (step.line.seq, state),
+                    None => continue,
+                }
             }
             _ => continue,
         };
-        if fingerprint(&folded.snapshot()) != live.1 {
-            return broken(7, live.0, "the folded state is not the live one");
+        let folded = match Core::restore(snapshot.as_deref(), std::mem::take(&mut tail)) {
+            Ok(core) => core.snapshot(),
+            Err(unreadable) => return broken(7, seq, unreadable.to_string()),
+        };
+        if fingerprint(&folded) != live {
+            return broken(7, seq, "the folded state is not the live one");
         }
+        snapshot = Some(folded);
     }
     Ok(())
 }
@@ -85,7 +88,7 @@ pub fn law_09_every_prefix_restores(evidence: &Evidence<'_>) -> Verdict {
             Ok(core) => core,
             Err(unreadable) => return broken(9, unreadable.seq, unreadable.to_string()),
         };
-        let at = core.state().at;
+        let at = core.state().at();
         let boot = Boot {
             settings: rules.settings.clone(),
             unix_ms: 0,
