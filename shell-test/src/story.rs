@@ -1,6 +1,7 @@
 //! What happened in a world, in order: the evidence on which the laws are checked.
 
 use crate::fault::Cut;
+use crate::mutant::Meddling;
 use crate::plan::Plan;
 use openpista_core::effect::deliver::Deliver;
 use openpista_core::effect::{Effect, Outcome};
@@ -135,6 +136,8 @@ pub struct Stepped {
 pub struct Story {
     /// What was planned.
     pub plan: Arc<Plan>,
+    /// How the shell was broken on purpose.
+    pub meddling: Meddling,
     /// What happened.
     pub events: Vec<Event>,
 }

@@ -24,6 +24,7 @@ use openpista_core::id::{Attempt, EffectId};
 use openpista_core::input::{Arrival, Boot, Input, Order};
 use openpista_core::replay::Line;
 use openpista_core::time::Time;
+use openpista_core::timer::Timer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -105,6 +106,7 @@ pub fn run_with(plan: &Plan, meddling: Meddling) -> Story {
     while world.go_on() {}
     Story {
         plan: world.plan,
+        meddling,
         events: world.events,
     }
 }
@@ -143,7 +145,7 @@ impl World {
 
     /// One round of the driver's loop. False when there is nothing more to come.
     fn go_on(&mut self) -> bool {
-        let deadline = self.core.as_ref().and_then(Core::deadline);
+        let deadline = self.deadline();
         let next = [self.agenda.next(), deadline.map(|(at, _)| at)];
         let Some(next) = next.into_iter().flatten().min() else {
             return self.end(true);
@@ -170,17 +172,23 @@ impl World {
     }
 
     fn end(&mut self, quiet: bool) -> bool {
+        let deadline = self.core.as_ref().and_then(Core::deadline);
+        let idle = self.core.is_some() && self.gate.is_empty() && deadline.is_none();
         self.events.push(Event::Ended {
             at: self.agenda.now(),
-            quiet: quiet && self.core.is_some() && self.gate.is_empty(),
-            deadline: self.core.as_ref().and_then(Core::deadline),
+            quiet: quiet && idle,
+            deadline,
         });
         false
     }
 
+    fn deadline(&self) -> Option<(Time, Timer)> {
+        let core = self.core.as_ref().filter(|_| !self.meddling.never_ticks());
+        core.and_then(Core::deadline)
+    }
+
     fn is_due(&self) -> bool {
-        let deadline = self.core.as_ref().and_then(Core::deadline);
-        deadline.is_some_and(|(at, _)| at <= self.agenda.now())
+        self.deadline().is_some_and(|(at, _)| at <= self.agenda.now())
     }
 
     /// Something happens. What the core is to hear of it comes back.

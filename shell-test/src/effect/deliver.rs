@@ -19,7 +19,8 @@ pub fn pretend(delivery: &Deliver, trouble: Option<DeliverTrouble>, luck: &mut R
             let retry_after_ms = luck.chance(50).then_some(3_000);
             (false, Some(Err(DeliverFault::RateLimited { retry_after_ms })))
         }
-        Some(DeliverTrouble::Unformatted) if delivery.rich => {
+        // A channel that has shown a text once does not refuse its formatting later.
+        Some(DeliverTrouble::Unformatted) if delivery.rich && !delivery.repeated => {
             (false, Some(Err(DeliverFault::Unformatted)))
         }
         Some(DeliverTrouble::Unformatted) => (true, Some(Ok(Delivered))),
