@@ -1,1 +1,312 @@
 //! The one loop: inputs, steps, commit, gate, effects.
+//!
+//! Inputs that came in while a commit was under way are stepped together and committed together:
+//! that is group commit, and it needs no timer. Nothing acts and nothing is shown before the
+//! commit of its step has returned. A commit that fails ends the loop, because the state in
+//! memory is then ahead of the disk; what runs is stopped first.
+//!
+//! The loop decides nothing. It ends when it is asked to ([`Handle::leave`]) and nothing is in
+//! flight, or the time that was given for that is up.
+
+use crate::clock::Clock;
+use crate::effect::{Hands, Performer};
+use crate::journal::{Journal, JournalError, Opened};
+use crate::secret::Secrets;
+use async_channel::{Receiver, Sender};
+use async_io::Timer;
+use futures_lite::{FutureExt, future};
+use openpista_core::Core;
+use openpista_core::gate::{self, Gate, Receipt};
+use openpista_core::id::SessionId;
+use openpista_core::input::{Boot, Input};
+use openpista_core::replay::Line;
+use openpista_core::settings::Settings;
+use smol::LocalExecutor;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How many inputs may wait; senders wait beyond it.
+const INPUTS: usize = 1_024;
+/// The most inputs, and the most timers, of one commit.
+const BATCH: usize = 1_024;
+/// A snapshot is due after so many steps.
+const SNAPSHOT_STEPS: u64 = 4_096;
+/// At an orderly end a snapshot is worth its sync after so many steps.
+const LAST_SNAPSHOT_STEPS: u64 = 256;
+/// How long effects that were told to stop may take to say so.
+const STOPPING: Duration = Duration::from_secs(3);
+
+/// The daemon in this process.
+#[derive(Debug)]
+pub struct Driver {
+    core: Core,
+    journal: Journal,
+    clock: Clock,
+    secrets: Secrets,
+    performer: Performer,
+    gate: Gate,
+    inputs: Receiver<Input>,
+    leave: Receiver<Leave>,
+    durable: Receipt,
+    unsaved_steps: u64,
+    /// Sessions whose turn goes on without anybody's doing.
+    working: BTreeSet<SessionId>,
+}
+
+/// What a source of inputs holds.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    inputs: Sender<Input>,
+    leave: Sender<Leave>,
+}
+
+/// How the loop is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// When everything that runs has ended; questions to people do not count.
+    WhenIdle,
+    /// The same, but what still runs after this time is stopped.
+    Within(Duration),
+}
+
+impl Handle {
+    /// Hands an input to the loop. Waits while too many wait already; an input after the end of
+    /// the loop is lost, as it would have been a moment later.
+    pub async fn send(&self, input: Input) {
+        let _ = self.inputs.send(input).await;
+    }
+
+    /// Asks the loop to end. May be asked again, with less patience.
+    pub fn leave(&self, leave: Leave) {
+        let _ = self.leave.try_send(leave);
+    }
+}
+
+/// How far the loop is in ending.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    /// It goes on.
+    No,
+    /// It ends when nothing is in flight, or at this moment what is gets stopped.
+    Idle(Option<Instant>),
+    /// What was in flight was told to stop; it ends at this moment at the latest.
+    Stopped(Instant),
+}
+
+impl Driver {
+    /// A loop over an opened journal, that runs its effects on `executor`.
+    pub fn new(
+        opened: Opened,
+        secrets: Secrets,
+        hands: Hands,
+        executor: Rc<LocalExecutor<'static>>,
+    ) -> (Driver, Handle) {
+        let Opened {
+            journal,
+            core,
+            began_unix_ms,
+        } = opened;
+        let (sender, inputs) = async_channel::bounded(INPUTS);
+        let (leave_sender, leave) = async_channel::unbounded();
+        let handle = Handle {
+            inputs: sender.clone(),
+            leave: leave_sender,
+        };
+        let driver = Driver {
+            clock: Clock::start(began_unix_ms, core.state().at()),
+            durable: Receipt::durable_through(core.state().seq()),
+            performer: Performer::new(executor, hands, sender),
+            core,
+            journal,
+            secrets,
+            gate: Gate::new(),
+            inputs,
+            leave,
+            unsaved_steps: 0,
+            working: BTreeSet::new(),
+        };
+        (driver, handle)
+    }
+
+    /// Runs until the end. The front ends see their channels closed when this returns.
+    ///
+    /// # Errors
+    /// When a commit fails. Everything that was confirmed before is durable.
+    pub async fn run(mut self, settings: Settings) -> Result<(), JournalError> {
+        let boot = Input::Boot(Box::new(Boot {
+            settings,
+            unix_ms: self.clock.started_unix_ms(),
+        }));
+        let result = match self.turn_over(vec![boot]).await {
+            Ok(()) => self.serve().await,
+            Err(error) => Err(error),
+        };
+        match &result {
+            Ok(()) if self.unsaved_steps > LAST_SNAPSHOT_STEPS => self.save_snapshot().await,
+            Ok(()) => {}
+            Err(_) => self.stop_effects().await,
+        }
+        self.performer.fronts().close();
+        result
+    }
+
+    async fn serve(&mut self) -> Result<(), JournalError> {
+        let mut ending = Ending::No;
+        loop {
+            match ending {
+                Ending::Idle(_) if self.is_idle() => return Ok(()),
+                Ending::Idle(Some(until)) if until <= Instant::now() => {
+                    self.performer.stop_all();
+                    ending = Ending::Stopped(Instant::now() + STOPPING);
+                }
+                Ending::Stopped(until) if self.is_still() || until <= Instant::now() => {
+                    return Ok(());
+                }
+                _ => {}
+            }
+            let (inputs, leave) = self.gather(ending).await;
+            if let Some(leave) = leave {
+                ending = ending.asked(leave);
+            }
+            self.turn_over(inputs).await?;
+            if self.unsaved_steps >= SNAPSHOT_STEPS {
+                self.save_snapshot().await;
+            }
+        }
+    }
+
+    /// Waits for something to do: inputs, a timer of the core, or a word about ending.
+    async fn gather(&self, ending: Ending) -> (Vec<Input>, Option<Leave>) {
+        let due = self
+            .core
+            .deadline()
+            .map(|(at, _)| self.clock.instant_of(at));
+        let alarm = async {
+            match due.into_iter().chain(ending.alarm()).min() {
+                Some(moment) => drop(Timer::at(moment).await),
+                None => future::pending().await,
+            }
+            (None, None)
+        };
+        // Both ends cannot be closed while the performer and its inputs live.
+        let leave = async { (None, self.leave.recv().await.ok()) };
+        let input = async { (self.inputs.recv().await.ok(), None) };
+        let (first, leave) = input.or(leave).or(alarm).await;
+        let more = std::iter::from_fn(|| self.inputs.try_recv().ok());
+        (first.into_iter().chain(more).take(BATCH).collect(), leave)
+    }
+
+    /// Steps the core through a batch and every timer that is due, commits what was decided, and
+    /// lets out what the commit covers.
+    async fn turn_over(&mut self, batch: Vec<Input>) -> Result<(), JournalError> {
+        let mut lines = Vec::new();
+        for input in batch {
+            let input = self.secrets.redact_input(input);
+            self.step(input, &mut lines);
+        }
+        for _ in 0..BATCH {
+            let due = self
+                .core
+                .deadline()
+                .is_some_and(|(at, _)| at <= self.clock.now());
+            if !due {
+                break;
+            }
+            self.step(Input::Tick, &mut lines);
+        }
+        if !lines.is_empty() {
+            self.unsaved_steps += lines.len() as u64;
+            self.durable = self.journal.commit(lines).await?;
+        }
+        for opened in self.gate.open(self.durable) {
+            match opened {
+                gate::Opened::Hint(hint) => self.performer.fronts().hint(hint),
+                gate::Opened::Effect(cleared) => {
+                    let session = cleared.effect().session();
+                    let name = self.core.state().session_name(session).to_owned();
+                    self.performer.start(cleared, name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, input: Input, lines: &mut Vec<Line>) {
+        // Progress never leaves records (law 10), so it need not be kept for the journal.
+        let kept = (!matches!(input, Input::Progress { .. })).then(|| input.clone());
+        let step = self.core.step(self.clock.now(), input);
+        if let (false, Some(input)) = (step.records.is_empty(), kept) {
+            lines.push(Line {
+                seq: step.seq,
+                at: step.at,
+                session: step.session,
+                input,
+                records: step.records.clone(),
+            });
+        }
+        if let Some(session) = step.session {
+            let state = self.core.state();
+            match state.is_busy(session) && state.questions(session).next().is_none() {
+                true => self.working.insert(session),
+                false => self.working.remove(&session),
+            };
+        }
+        self.gate.hold(step);
+    }
+
+    /// Nothing is in flight, and no turn will go on by itself.
+    fn is_idle(&self) -> bool {
+        self.is_still() && self.working.is_empty()
+    }
+
+    /// No effect runs, and no input waits.
+    fn is_still(&self) -> bool {
+        self.performer.is_idle() && self.inputs.is_empty()
+    }
+
+    async fn save_snapshot(&mut self) {
+        self.unsaved_steps = 0;
+        let (seq, state) = (self.core.state().seq(), self.core.snapshot());
+        // Without one the next start takes longer, and that is all.
+        if let Err(error) = self.journal.save_snapshot(seq, state).await {
+            tracing::warn!("no snapshot was saved: {error}");
+        }
+    }
+
+    /// Stops what runs and waits for it, without stepping on.
+    async fn stop_effects(&self) {
+        self.performer.stop_all();
+        let stopped = async {
+            while !self.performer.is_idle() {
+                let _ = self.inputs.recv().await;
+            }
+        };
+        let patience = async {
+            Timer::after(STOPPING).await;
+        };
+        stopped.or(patience).await;
+    }
+}
+
+impl Ending {
+    /// What becomes of it when the loop is asked to end.
+    fn asked(self, leave: Leave) -> Ending {
+        match (self, leave) {
+            (Ending::No, Leave::WhenIdle) => Ending::Idle(None),
+            (Ending::No | Ending::Idle(_), Leave::Within(grace)) => {
+                Ending::Idle(Instant::now().checked_add(grace))
+            }
+            (Ending::Idle(_), Leave::WhenIdle) | (Ending::Stopped(_), _) => self,
+        }
+    }
+
+    /// When the loop has to look again.
+    fn alarm(self) -> Option<Instant> {
+        match self {
+            Ending::No => None,
+            Ending::Idle(until) => until,
+            Ending::Stopped(until) => Some(until),
+        }
+    }
+}

@@ -1,1 +1,171 @@
 //! The journal in SQLite, on a thread of its own.
+//!
+//! [`Journal::commit`] makes steps durable, all or nothing, together with what people query about
+//! them (`projection.rs`); its [`Receipt`] is what opens the core's gate. [`Journal::open`] takes
+//! the data directory for this process alone (`lock.rs`), makes or upgrades the database
+//! (`schema.rs`), and restores the core from it (`restore.rs`). [`Reader`] reads beside a running
+//! daemon, without the lock.
+//!
+//! Nothing here decides anything, and nothing is ever changed or deleted but snapshots. A commit
+//! is one transaction with `synchronous=FULL` in write-ahead mode: one sync of the disk.
+
+mod error;
+mod export;
+mod lock;
+mod projection;
+mod read;
+mod redact;
+mod restore;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod thread;
+
+pub use error::{Fault, JournalError};
+pub use export::export;
+pub use lock::{FILE_NAME as LOCK_FILE_NAME, Lock};
+pub use read::{MessageRow, Reader, Role, SessionRow, StoredStep};
+
+use async_channel::{Receiver, Sender};
+use openpista_core::Core;
+use openpista_core::gate::Receipt;
+use openpista_core::id::Seq;
+use openpista_core::replay::Line;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use thread::{Request, Writer};
+
+/// A journal that this process writes. Dropping it finishes what was asked, closes the database
+/// and gives the data directory free.
+#[derive(Debug)]
+pub struct Journal {
+    /// None only while it is dropped.
+    requests: Option<Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
+    commits: Arc<AtomicU64>,
+    /// Given up last.
+    _lock: Lock,
+}
+
+/// What [`Journal::open`] found.
+#[derive(Debug)]
+pub struct Opened {
+    /// To write to.
+    pub journal: Journal,
+    /// The state as the journal tells it.
+    pub core: Core,
+    /// When the journal began: milliseconds since 1970 in UTC.
+    pub began_unix_ms: u64,
+}
+
+impl Journal {
+    /// Takes the data directory (the one that `path` is in), makes or upgrades the database at
+    /// `path`, and restores the core from it. Blocks.
+    ///
+    /// # Errors
+    /// When another process holds the directory, or the files cannot be made, read or written, or
+    /// a newer program wrote them.
+    pub fn open(path: &Path) -> Result<Opened, JournalError> {
+        let dir = data_dir(path);
+        schema::make_dir(&dir)?;
+        let lock = Lock::take(&dir)?;
+        let conn = schema::open(path, &schema::SCHEMA, crate::clock::unix_now_ms())?;
+        let core = restore::restore(&conn, path)?;
+        let began_unix_ms = read::began_unix_ms(&conn, path)?;
+        let commits = Arc::new(AtomicU64::new(0));
+        let writer = Writer {
+            durable: restore::last(&conn, path)?,
+            conn,
+            path: path.to_owned(),
+            began_unix_ms,
+            poisoned: false,
+            commits: Arc::clone(&commits),
+        };
+        let (requests, received) = async_channel::unbounded();
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.serve(&received))
+            .map_err(|error| JournalError::file("cannot start a thread for", path, &error))?;
+        Ok(Opened {
+            journal: Journal {
+                requests: Some(requests),
+                thread: Some(thread),
+                commits,
+                _lock: lock,
+            },
+            core,
+            began_unix_ms,
+        })
+    }
+
+    /// Makes the lines durable, in one transaction. The request is made at once; the future waits
+    /// for the disk. Lines must come in order, and one commit at a time keeps memory bounded.
+    ///
+    /// # Errors
+    /// When nothing of it is known to be durable. Every later commit is then refused: the state
+    /// in memory is ahead of the disk, and the process must end.
+    pub fn commit(
+        &self,
+        lines: Vec<Line>,
+    ) -> impl Future<Output = Result<Receipt, JournalError>> + Send + use<> {
+        debug_assert!(
+            !lines.is_empty(),
+            "a commit of nothing costs a turn of the loop"
+        );
+        answer(self.ask(|answer| Request::Commit(lines, answer)))
+    }
+
+    /// Saves [`Core::snapshot`] of the moment after step `seq`, which must be durable. The two
+    /// latest are kept. Costs a sync of the disk of its own, so do it rarely.
+    ///
+    /// # Errors
+    /// When it could not be saved, which harms nothing but the speed of the next start.
+    pub fn save_snapshot(
+        &self,
+        seq: Seq,
+        state: Vec<u8>,
+    ) -> impl Future<Output = Result<(), JournalError>> + Send + use<> {
+        answer(self.ask(|answer| Request::Snapshot(seq, state, answer)))
+    }
+
+    /// How many commits of steps this process has made durable.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Receiver<T> {
+        let (sender, receiver) = async_channel::bounded(1);
+        if let Some(requests) = &self.requests {
+            // When the thread is gone, so is the sender of the answer, and the asker learns it.
+            let _ = requests.try_send(request(sender));
+        }
+        receiver
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn answer<T>(receiver: Receiver<Result<T, JournalError>>) -> Result<T, JournalError> {
+    receiver.recv().await.unwrap_or(Err(JournalError::Gone))
+}
+
+fn data_dir(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// SQLite's integers are signed; positions and times never come near the end of theirs.
+fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

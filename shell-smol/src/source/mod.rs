@@ -1,1 +1,4 @@
 //! Where inputs come from.
+
+pub mod cli;
+pub mod signal;

@@ -1,0 +1,54 @@
+-- openpista's database, version 1.
+--
+-- `steps` is the truth: folding its records rebuilds the whole state of the daemon. `snapshots`
+-- only makes that quick. `sessions` and `messages` are projections for people to query; they are
+-- computed from the records alone, in the transaction that commits them, and can be thrown away
+-- and computed again. Columns ending in `_at` are milliseconds since 1970 in UTC.
+
+-- What is fixed when the journal begins.
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value INTEGER NOT NULL          -- began_unix_ms: the wall clock at the journal's time zero
+) STRICT, WITHOUT ROWID;
+
+-- One row a step: what happened, and what was decided. Never changed, never deleted.
+CREATE TABLE steps (
+    seq     INTEGER PRIMARY KEY,    -- the position, from 1
+    at      INTEGER NOT NULL,       -- milliseconds since the journal began; never decreases
+    session INTEGER,                -- the one session it touches; null for what is about all
+    input   TEXT    NOT NULL,       -- JSON: what happened
+    records TEXT    NOT NULL        -- JSON array: the facts that were decided, in order
+) STRICT;
+
+CREATE INDEX steps_by_session ON steps (session);
+
+-- The state after a step, so that a start folds only what came later. The latest two are kept.
+CREATE TABLE snapshots (
+    seq   INTEGER PRIMARY KEY REFERENCES steps (seq),
+    state BLOB NOT NULL             -- as the core wrote it
+) STRICT;
+
+-- The conversations.
+CREATE TABLE sessions (
+    id         INTEGER PRIMARY KEY, -- the seq of the step that opened it
+    name       TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,    -- when its last message came
+    messages   INTEGER NOT NULL     -- how many rows of `messages` are its own
+) STRICT;
+
+CREATE INDEX sessions_by_name ON sessions (name);
+
+-- What was said in them, in order of id.
+CREATE TABLE messages (
+    id         INTEGER PRIMARY KEY,
+    session    INTEGER NOT NULL REFERENCES sessions (id),
+    seq        INTEGER NOT NULL REFERENCES steps (seq),
+    role       TEXT    NOT NULL CHECK (role IN ('user', 'assistant', 'tool', 'notice')),
+    content    TEXT    NOT NULL,
+    tool_calls TEXT,                -- assistant: JSON array of {id, tool, arguments}, if it made calls
+    call_id    TEXT,                -- tool: the id of the call that this is the result of
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX messages_by_session ON messages (session, seq);

@@ -1,0 +1,82 @@
+//! Help, made from the table of commands.
+
+use super::args::{COMMANDS, GLOBAL, Opt, Spec};
+use std::fmt::Write;
+
+/// What to print when there is no command.
+pub(super) fn short() -> String {
+    let names: Vec<&str> = COMMANDS.iter().map(|spec| spec.name).collect();
+    format!(
+        "no command given\nusage: openpistacrab [OPTIONS] COMMAND\ncommands: {}",
+        names.join(", ")
+    )
+}
+
+/// The help of one command, or of the program.
+pub(super) fn of(spec: Option<&Spec>) -> String {
+    match spec {
+        Some(spec) => command(spec),
+        None => program(),
+    }
+}
+
+fn program() -> String {
+    let mut out = String::from(
+        "openpistacrab lets a language model work on this computer for you.\n\n\
+         Usage: openpistacrab [OPTIONS] COMMAND\n\nCommands:\n",
+    );
+    for spec in COMMANDS {
+        line(&mut out, spec.name, spec.about);
+    }
+    out.push_str("\nOptions, before or after the command:\n");
+    options(&mut out, GLOBAL);
+    out.push_str("\nEnvironment:\n");
+    line(&mut out, "OPENPISTACRAB_CONFIG", "as --config");
+    line(&mut out, "OPENPISTACRAB_DATA_DIR", "as --data-dir");
+    line(
+        &mut out,
+        "OPENPISTACRAB_WORKSPACE",
+        "the directory that commands run in",
+    );
+    line(
+        &mut out,
+        "OPENPISTACRAB_API_KEY",
+        "the provider's key; else OPENAI_API_KEY and others",
+    );
+    line(&mut out, "NO_COLOR", "no colours");
+    out.push_str(
+        "\nExamples:\n  openpistacrab run -e '! uname -a'     works without any key\n  \
+         openpistacrab repl\n  openpistacrab help run\n",
+    );
+    out
+}
+
+fn command(spec: &Spec) -> String {
+    let usage = format!("openpistacrab [OPTIONS] {} {}", spec.name, spec.usage);
+    let usage = usage.trim_end();
+    let about = spec.about;
+    let mut out = format!("openpistacrab {}: {about}\n\nUsage: {usage}\n", spec.name);
+    if !spec.options.is_empty() {
+        out.push_str("\nOptions:\n");
+        options(&mut out, spec.options);
+    }
+    out.push_str("\nOptions of every command:\n");
+    options(&mut out, GLOBAL);
+    let _ = write!(out, "\n{}", spec.more);
+    out
+}
+
+fn options(out: &mut String, options: &[Opt]) {
+    for opt in options {
+        let short = opt.short.map_or("    ".to_owned(), |c| format!("-{c}, "));
+        let value = opt
+            .value
+            .map(|value| format!(" {value}"))
+            .unwrap_or_default();
+        line(out, &format!("{short}--{}{value}", opt.long), opt.about);
+    }
+}
+
+fn line(out: &mut String, name: &str, about: &str) {
+    let _ = writeln!(out, "  {name:<24}  {about}");
+}

@@ -1,0 +1,281 @@
+//! The table of every key that a configuration file may have.
+//!
+//! The table drives reading, refusing and the tests that hold `config.example.toml` to it. A key
+//! is here only when this version obeys it.
+
+use super::{Config, Provider};
+use crate::secret::Secret;
+use openpista_core::settings::Mode;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its full name, sections included: `agent.model`.
+    pub path: &'static str,
+    /// What it takes and where that goes.
+    pub kind: Kind,
+}
+
+impl Key {
+    /// Its own name and those of the sections that it lies in.
+    pub fn and_sections(&self) -> impl Iterator<Item = &'static str> {
+        let path = self.path;
+        let dots = path.match_indices('.').map(move |(at, _)| &path[..at]);
+        dots.chain([path])
+    }
+}
+
+/// What a key takes, and how it is put into the configuration.
+#[derive(Debug)]
+pub enum Kind {
+    /// A text; an error of `set` says what was expected.
+    Text {
+        /// What it must be.
+        expected: &'static str,
+        /// Stores it.
+        set: fn(&mut Config, &str) -> Result<(), String>,
+    },
+    /// A path; a leading `~` is the home directory, and a relative one starts at the file's folder.
+    Path {
+        /// Stores it.
+        set: fn(&mut Config, std::path::PathBuf),
+    },
+    /// A whole number.
+    Whole {
+        /// The numbers that make sense.
+        range: RangeInclusive<u64>,
+        /// Stores it.
+        set: fn(&mut Config, u64),
+    },
+    /// A section of its own that gives a policy mode to each of some names.
+    Modes {
+        /// The names that exist.
+        names: &'static [&'static str],
+        /// Where they go.
+        field: fn(&mut Config) -> &mut BTreeMap<String, Mode>,
+    },
+}
+
+impl Kind {
+    /// What the key must be, to follow "must be".
+    pub fn expected(&self) -> String {
+        match self {
+            Kind::Text { expected, .. } => (*expected).to_owned(),
+            Kind::Path { .. } => "the path of a file or folder, in quotes".to_owned(),
+            Kind::Whole { range, .. } => {
+                format!("a whole number from {} to {}", range.start(), range.end())
+            }
+            Kind::Modes { .. } => format!("a section of lines NAME = MODE, MODE being {MODES}"),
+        }
+    }
+}
+
+/// Sections that later versions have. Naming them is kinder than guessing what was meant.
+pub const LATER: &[&str] = &[
+    "gateway",
+    "sandbox",
+    "schedule",
+    "channels.cli",
+    "channels.telegram",
+];
+
+/// The modes of a policy, as errors list them.
+pub(super) const MODES: &str = "\"full\", \"ask\" or \"read-only\"";
+
+const fn whole(path: &'static str, range: RangeInclusive<u64>, set: fn(&mut Config, u64)) -> Key {
+    let kind = Kind::Whole { range, set };
+    Key { path, kind }
+}
+
+const fn text(
+    path: &'static str,
+    expected: &'static str,
+    set: fn(&mut Config, &str) -> Result<(), String>,
+) -> Key {
+    let kind = Kind::Text { expected, set };
+    Key { path, kind }
+}
+
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+const WEEK: u64 = 7 * 24 * HOUR;
+
+/// Every key.
+pub static KEYS: &[Key] = &[
+    text(
+        "agent.provider",
+        "the name of a provider, in quotes",
+        provider,
+    ),
+    text("agent.model", "a model's name, in quotes", |c, v| {
+        filled(v, "a model's name, not empty").map(|v| c.agent.model = Some(v.to_owned()))
+    }),
+    text("agent.api_key", "a key, in quotes", |c, v| {
+        filled(v, "a key, not empty").map(|v| c.agent.api_key = Some(Secret::new(v)))
+    }),
+    text("agent.base_url", "a URL, in quotes", base_url),
+    whole("agent.max_tool_rounds", 1..=1_000, |c, n| {
+        c.limits.max_tool_rounds = n as u16;
+    }),
+    text("agent.system_prompt", "a text, in quotes", |c, v| {
+        filled(v, "a text, not empty").map(|v| c.agent.system_prompt = Some(v.to_owned()))
+    }),
+    Key {
+        path: "database.url",
+        kind: Kind::Path {
+            set: |c, path| c.database = path,
+        },
+    },
+    Key {
+        path: "skills.workspace",
+        kind: Kind::Path {
+            set: |c, path| c.workspace = path,
+        },
+    },
+    whole("tools.timeout_ms", 100..=24 * HOUR, |c, n| {
+        c.tools.timeout_ms = n;
+    }),
+    whole("tools.output_chars", 100..=1_000_000, |c, n| {
+        c.tools.output_chars = n as usize;
+    }),
+    text("policy.mode", MODES, |c, v| match mode(v) {
+        Some(mode) => {
+            c.policy.mode = mode;
+            Ok(())
+        }
+        None => Err(MODES.to_owned()),
+    }),
+    Key {
+        path: "policy.channels",
+        kind: Kind::Modes {
+            names: &["cli"],
+            field: |c| &mut c.policy.channels,
+        },
+    },
+    Key {
+        path: "policy.tools",
+        kind: Kind::Modes {
+            names: &["system.run"],
+            field: |c| &mut c.policy.tools,
+        },
+    },
+    whole("limits.calls_per_round", 1..=256, |c, n| {
+        c.limits.calls_per_round = n as u16;
+    }),
+    whole("limits.queued_messages", 1..=100_000, |c, n| {
+        c.limits.queued_messages = n as usize;
+    }),
+    whole("limits.queued_deliveries", 1..=100_000, |c, n| {
+        c.limits.queued_deliveries = n as usize;
+    }),
+    whole("limits.sessions", 1..=1_000_000, |c, n| {
+        c.limits.sessions = n as usize;
+    }),
+    whole("limits.keys", 16..=1_000_000, |c, n| {
+        c.limits.keys = n as usize;
+    }),
+    whole("limits.message_bytes", 1_000..=10_000_000, |c, n| {
+        c.limits.message_bytes = n as usize;
+    }),
+    whole("limits.reply_bytes", 1_000..=10_000_000, |c, n| {
+        c.limits.reply_bytes = n as usize;
+    }),
+    whole("limits.context_bytes", 4_000..=100_000_000, |c, n| {
+        c.limits.context_bytes = n as usize;
+    }),
+    whole("limits.context_messages", 2..=100_000, |c, n| {
+        c.limits.context_messages = n as usize;
+    }),
+    whole("limits.turn_bytes", 10_000..=1_000_000_000, |c, n| {
+        c.limits.turn_bytes = n as usize;
+    }),
+    whole("limits.turn_ms", SECOND..=WEEK, |c, n| c.limits.turn_ms = n),
+    whole("limits.model_attempts", 1..=100, |c, n| {
+        c.limits.model_attempts = n as u16;
+    }),
+    whole("limits.deliver_attempts", 1..=60_000, |c, n| {
+        c.limits.deliver_attempts = n as u16;
+    }),
+    whole("limits.model_timeout_ms", 100..=24 * HOUR, |c, n| {
+        c.limits.model_timeout_ms = n;
+    }),
+    whole("limits.deliver_timeout_ms", 100..=HOUR, |c, n| {
+        c.limits.deliver_timeout_ms = n;
+    }),
+    whole("limits.grace_ms", 100..=HOUR, |c, n| c.limits.grace_ms = n),
+    whole("limits.backoff_ms", 1..=HOUR, |c, n| {
+        c.limits.backoff_ms = n
+    }),
+    whole("limits.backoff_max_ms", 1..=24 * HOUR, |c, n| {
+        c.limits.backoff_max_ms = n;
+    }),
+    whole("limits.retry_after_max_ms", 0..=WEEK, |c, n| {
+        c.limits.retry_after_max_ms = n;
+    }),
+    whole("limits.approval_ms", SECOND..=WEEK, |c, n| {
+        c.limits.approval_ms = n;
+    }),
+    whole("limits.same_result", 2..=1_000, |c, n| {
+        c.limits.same_result = n as u16;
+    }),
+];
+
+/// A policy mode by its name.
+pub fn mode(text: &str) -> Option<Mode> {
+    match text {
+        "full" => Some(Mode::Full),
+        "ask" => Some(Mode::Ask),
+        "read-only" => Some(Mode::ReadOnly),
+        _ => None,
+    }
+}
+
+/// The known name that is nearest to `name`, if one is near enough to be meant.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |known: &str| {
+        // A key in the wrong section, or without one, is near by its last part.
+        let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+        let whole = strsim::damerau_levenshtein(name, known);
+        let tail = strsim::damerau_levenshtein(&last(name), &last(known)) + 1;
+        whole.min(tail)
+    };
+    let best = known.min_by_key(|known| distance(known))?;
+    let length = name.rsplit('.').next().unwrap_or_default().chars().count();
+    (distance(best) <= 1 + length / 3).then_some(best)
+}
+
+fn filled<'a>(value: &'a str, expected: &str) -> Result<&'a str, String> {
+    let value = value.trim();
+    match value {
+        "" => Err(expected.to_owned()),
+        _ => Ok(value),
+    }
+}
+
+fn provider(config: &mut Config, value: &str) -> Result<(), String> {
+    match Provider::ALL.into_iter().find(|p| p.name() == value) {
+        Some(provider) => {
+            config.agent.provider = provider;
+            Ok(())
+        }
+        None => Err(format!(
+            "one of {}",
+            Provider::ALL.map(Provider::name).join(", ")
+        )),
+    }
+}
+
+fn base_url(config: &mut Config, value: &str) -> Result<(), String> {
+    let rest = ["http://", "https://"]
+        .iter()
+        .find_map(|s| value.strip_prefix(s));
+    match rest {
+        Some(host) if !host.is_empty() && !host.starts_with('/') && !value.contains(' ') => {
+            config.agent.base_url = Some(value.trim_end_matches('/').to_owned());
+            Ok(())
+        }
+        _ => Err("a URL such as \"http://localhost:8080/v1\"".to_owned()),
+    }
+}

@@ -1,0 +1,303 @@
+//! The configuration: defaults, then the file, then the environment.
+//!
+//! [`key`] is the table of every key that this version obeys; a file is read by it, and everything
+//! else is refused with the line and the nearest key. [`mod@env`] lists the variables. What decides
+//! anything leaves here as the core's [`Settings`], without secrets.
+
+pub mod env;
+mod file;
+pub mod key;
+mod prompt;
+
+use crate::effect::model;
+use crate::secret::Secret;
+pub use env::Env;
+use openpista_core::limit::Limits;
+use openpista_core::message::ToolSpec;
+use openpista_core::settings::{Policy, Settings};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The peer that the person at this machine's terminal is.
+pub const OWNER: &str = "cli:local";
+
+/// Where the command line says that things are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Locations {
+    /// `--config FILE`: must exist.
+    pub config: Option<PathBuf>,
+    /// `--data-dir DIR`.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
+    /// Where the program keeps what is its own.
+    pub data_dir: PathBuf,
+    /// The journal's database file.
+    pub database: PathBuf,
+    /// The working directory of commands.
+    pub workspace: PathBuf,
+    /// Which model answers.
+    pub agent: Agent,
+    /// How tools run.
+    pub tools: Tools,
+    /// What may run, and what must be asked about.
+    pub policy: Policy,
+    /// The bounds.
+    pub limits: Limits,
+    /// The environment, for the API keys in it.
+    pub env: Env,
+}
+
+/// `[agent]`: which model answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agent {
+    /// Where the model is.
+    pub provider: Provider,
+    /// Its name there; the provider's usual one when none.
+    pub model: Option<String>,
+    /// The key from the file. See [`Env::key`] for those of the environment.
+    pub api_key: Option<Secret>,
+    /// The server, as `https://host/v1`, without a slash at the end; the provider's own when none.
+    pub base_url: Option<String>,
+    /// Replaces our system prompt.
+    pub system_prompt: Option<String>,
+}
+
+/// Where a model is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Provider {
+    /// The first of: a key in the environment, an Ollama on its usual port, the one inside.
+    #[default]
+    Auto,
+    /// The small rule-following one inside this program.
+    Builtin,
+    /// OpenAI.
+    OpenAi,
+    /// Anthropic, through its OpenAI-compatible interface.
+    Anthropic,
+    /// Together AI.
+    Together,
+    /// OpenRouter.
+    OpenRouter,
+    /// An Ollama on this machine.
+    Ollama,
+    /// Any other server that speaks OpenAI's chat completions; needs a `base_url`.
+    Custom,
+}
+
+impl Provider {
+    /// All of them.
+    pub const ALL: [Provider; 8] = [
+        Provider::Auto,
+        Provider::Builtin,
+        Provider::OpenAi,
+        Provider::Anthropic,
+        Provider::Together,
+        Provider::OpenRouter,
+        Provider::Ollama,
+        Provider::Custom,
+    ];
+
+    /// The name in the configuration file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Provider::Auto => "auto",
+            Provider::Builtin => "builtin",
+            Provider::OpenAi => "openai",
+            Provider::Anthropic => "anthropic",
+            Provider::Together => "together",
+            Provider::OpenRouter => "openrouter",
+            Provider::Ollama => "ollama",
+            Provider::Custom => "custom",
+        }
+    }
+}
+
+/// `[tools]`: how tools run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tools {
+    /// How long one command may run, in milliseconds.
+    pub timeout_ms: u64,
+    /// How much of a command's output is kept, in characters.
+    pub output_chars: usize,
+}
+
+impl Default for Tools {
+    fn default() -> Tools {
+        Tools {
+            timeout_ms: 30_000,
+            output_chars: 10_000,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file, if there is one, and joins it with the environment.
+    pub fn load(locations: &Locations, env: &Env) -> Result<Config, ConfigError> {
+        let data_dir = data_dir(locations, env)?;
+        let named = locations.config.as_ref().or(env.path(env::CONFIG));
+        let mut config = Config::defaults(data_dir, env.clone());
+        let path = match named {
+            Some(path) => path.clone(),
+            None => config.data_dir.join("config.toml"),
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                config.file = Some(path.clone());
+                file::apply(&mut config, &path, &text)?;
+            }
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unreadable(&path, &error)),
+        }
+        if let Some(workspace) = env.path(env::WORKSPACE) {
+            config.workspace = expand(workspace, env)?;
+        }
+        config.workspace = absolute(config.workspace);
+        config.database = absolute(config.database);
+        Ok(config)
+    }
+
+    /// What holds without a file.
+    fn defaults(data_dir: PathBuf, env: Env) -> Config {
+        Config {
+            file: None,
+            database: data_dir.join("memory.db"),
+            workspace: data_dir.join("workspace"),
+            data_dir,
+            agent: Agent::default(),
+            tools: Tools::default(),
+            policy: Policy::default(),
+            limits: Limits::default(),
+            env,
+        }
+    }
+
+    /// The provider that the file and the environment come to. May ask an Ollama on this machine,
+    /// or the server that was named, which models it has.
+    pub fn provider(&self) -> Result<model::Provider, model::ProviderError> {
+        let choice = model::Choice {
+            provider: Some(self.agent.provider.name().to_owned()),
+            model: self.agent.model.clone(),
+            base_url: self.agent.base_url.clone(),
+            api_key: self.agent.api_key.clone(),
+        };
+        let key = |name: &str| self.env.key(name).map(|key| key.expose().to_owned());
+        model::resolve(&choice, &key)
+    }
+
+    /// Every secret that we hold, with the name that it came from, to be kept out of everything.
+    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, Secret)> {
+        let own = self.agent.api_key.iter();
+        let own = own.map(|key| ("agent.api_key", key.clone()));
+        let keys = self.env.keys().map(|(name, key)| (name, key.clone()));
+        keys.chain(own)
+    }
+
+    /// What the core is to decide by: the provider and model that were chosen, the tools on offer.
+    pub fn settings(&self, provider: &str, model: &str, tools: Vec<ToolSpec>) -> Settings {
+        let system = match &self.agent.system_prompt {
+            Some(text) => text.clone(),
+            None => prompt::default_for(&self.workspace),
+        };
+        Settings {
+            provider: provider.to_owned(),
+            model: model.into(),
+            system: system.into(),
+            tools: tools.into(),
+            policy: self.policy.clone(),
+            owners: BTreeSet::from([OWNER.to_owned()]),
+            channel_chars: BTreeMap::new(),
+            limits: self.limits.clone(),
+        }
+    }
+}
+
+/// The data directory, absolute.
+fn data_dir(locations: &Locations, env: &Env) -> Result<PathBuf, ConfigError> {
+    let named = locations.data_dir.as_ref().or(env.path(env::DATA_DIR));
+    let path = named.map_or(Path::new("~/.openpistacrab"), PathBuf::as_path);
+    Ok(absolute(expand(path, env)?))
+}
+
+/// Puts the home directory in the place of a leading `~`.
+fn expand(path: &Path, env: &Env) -> Result<PathBuf, ConfigError> {
+    let Ok(rest) = path.strip_prefix("~") else {
+        return Ok(path.to_owned());
+    };
+    match env.path(env::HOME) {
+        Some(home) => Ok(home.join(rest)),
+        None => Err(ConfigError::new(format!(
+            "{} needs the home directory, but HOME is not set: set it, or pass --data-dir DIR",
+            path.display()
+        ))),
+    }
+}
+
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> ConfigError {
+    let cure = match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "create it (config.example.toml shows every key) or name another with --config"
+        }
+        std::io::ErrorKind::InvalidData => "save it as UTF-8 text",
+        _ => "check what it is and that you may read it",
+    };
+    ConfigError::new(format!(
+        "cannot read the configuration file: {error}; {cure}"
+    ))
+    .in_file(path)
+}
+
+/// Why a configuration is refused, in words that say what to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file that is wrong.
+    pub file: Option<PathBuf>,
+    /// The line in it, from 1.
+    pub line: Option<usize>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl ConfigError {
+    /// An error that is in no file.
+    fn new(message: impl Into<String>) -> ConfigError {
+        ConfigError {
+            file: None,
+            line: None,
+            message: message.into(),
+        }
+    }
+
+    fn in_file(mut self, file: &Path) -> ConfigError {
+        self.file = Some(file.to_owned());
+        self
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}:", file.display())?;
+            if let Some(line) = self.line {
+                write!(f, "{line}:")?;
+            }
+            f.write_str(" ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! What a configuration does, and what a wrong one says.
+
+use super::key::{KEYS, Kind, LATER};
+use super::*;
+use openpista_core::settings::Mode;
+use std::ffi::OsString;
+
+const EXAMPLE: &str = include_str!("../../../config.example.toml");
+
+fn env(pairs: &'static [(&'static str, &'static str)]) -> Env {
+    Env::read(|name| {
+        let all = pairs.iter().chain(&[("HOME", "/home/me")]);
+        let mut all = all.filter(|(known, _)| *known == name);
+        all.next().map(|(_, value)| OsString::from(value))
+    })
+}
+
+fn load_with(text: &str, env: &Env) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.toml");
+    std::fs::write(&file, text).unwrap();
+    let locations = Locations {
+        config: Some(file),
+        data_dir: Some("/data".into()),
+    };
+    let folder = format!("{}/", dir.path().display());
+    Config::load(&locations, env).map_err(|mut error| {
+        error.message = error.message.replace(&folder, "");
+        error.file = error.file.map(|file| file.file_name().unwrap().into());
+        error
+    })
+}
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    load_with(text, &env(&[]))
+}
+
+fn refusal(text: &str) -> String {
+    match load(text) {
+        Ok(_) => panic!("this was taken:\n{text}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// The example with each line that is a commented key or section made a real one.
+fn uncommented() -> String {
+    let lines = EXAMPLE.lines().map(|line| {
+        let rest = line.strip_prefix("# ").unwrap_or(line);
+        let key = rest.split(" = ").next().unwrap_or("");
+        let word = |c: char| c.is_ascii_lowercase() || "_.\"".contains(c);
+        match rest.contains(" = ") && key.chars().all(word) {
+            true => rest,
+            false => line,
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_as_it_stands_changes_nothing() {
+    let mut example = load(EXAMPLE).unwrap();
+    example.file = None;
+    let defaults = Config::defaults("/data".into(), env(&[]));
+    assert_eq!(example, defaults);
+}
+
+#[test]
+fn the_example_shows_every_key_with_its_default() {
+    let text = uncommented();
+    let table: toml::Table = text.parse().unwrap();
+    for key in KEYS {
+        let (section, name) = key.path.rsplit_once('.').unwrap();
+        let mut at = &table;
+        for part in section.split('.') {
+            at = at[part].as_table().unwrap();
+        }
+        let Some(value) = at.get(name) else {
+            panic!("config.example.toml does not document {}", key.path);
+        };
+        if let Kind::Modes { names, .. } = key.kind {
+            for name in names {
+                assert!(value.get(name).is_some(), "{} lacks {name}", key.path);
+            }
+        }
+    }
+    let config = load(&text).unwrap();
+    let defaults = Config::defaults("/data".into(), env(&[]));
+    assert_eq!(config.limits, defaults.limits);
+    assert_eq!(config.tools, defaults.tools);
+    assert_eq!(config.policy.mode, defaults.policy.mode);
+    assert_eq!(config.agent.provider, defaults.agent.provider);
+    assert_eq!(config.policy.channels["cli"], Mode::Ask);
+    assert_eq!(config.policy.tools["system.run"], Mode::Ask);
+    let home = Path::new("/home/me/.openpistacrab");
+    assert_eq!(config.database, home.join("memory.db"));
+    assert_eq!(config.workspace, home.join("workspace"));
+}
+
+#[test]
+fn every_limit_can_be_set() {
+    let serde_json::Value::Object(limits) = serde_json::to_value(Limits::default()).unwrap() else {
+        panic!("limits are an object");
+    };
+    for name in limits.keys() {
+        let known = |prefix: &str| KEYS.iter().any(|k| k.path == format!("{prefix}.{name}"));
+        assert!(known("limits") || known("agent"), "no key sets {name}");
+    }
+}
+
+#[test]
+fn every_number_reaches_its_own_place_and_only_in_range() {
+    for key in KEYS {
+        let Kind::Whole { range, .. } = &key.kind else {
+            continue;
+        };
+        // Close to the bound that is not the default, and different from it.
+        let (section, name) = key.path.split_once('.').unwrap();
+        let set = |n: u64| {
+            let grow = match key.path {
+                "limits.backoff_ms" => format!("backoff_max_ms = {n}\n"),
+                "limits.backoff_max_ms" => "backoff_ms = 1\n".to_owned(),
+                _ => String::new(),
+            };
+            load(&format!("[{section}]\n{grow}{name} = {n}"))
+        };
+        let (low, high) = (set(*range.start()).unwrap(), set(*range.end()).unwrap());
+        assert_ne!(low, high, "{} changes nothing", key.path);
+        let shown = format!("{:?} {:?}", high.limits, high.tools);
+        let field = format!("{name}: {}", range.end());
+        assert!(shown.contains(&field), "{field} is not in {shown}");
+        let error = set(range.end() + 1).unwrap_err().to_string();
+        let bounds = format!("from {} to {}", range.start(), range.end());
+        assert!(error.contains(&bounds), "{error}");
+        if let Some(below) = range.start().checked_sub(1) {
+            assert!(set(below).is_err(), "{} = {below}", key.path);
+        }
+    }
+}
+
+#[test]
+fn wrong_files_say_line_key_and_cure() {
+    let all = [
+        "[agent]\n\nmodle = \"x\"",
+        "[agnet]\nmodel = \"x\"",
+        "max_tool_rounds = 3",
+        "[limits]\nturn_sm = 3",
+        "[frobnicate]\nzzz = 3",
+        "[agent]\nprovider = 3",
+        "[agent]\nprovider = \"opnai\"",
+        "[agent]\nmodel = \"\"",
+        "[agent]\nbase_url = \"localhost:8080\"",
+        "[agent]\nmax_tool_rounds = 0",
+        "[agent]\nmax_tool_rounds = \"10\"",
+        "[agent]\nmax_tool_rounds = 2.5",
+        "[limits]\nturn_ms = -1",
+        "[limits]\nturn_ms = 99999999999999999999",
+        "agent = 3",
+        "[database]\nurl = \"postgres://host/db\"",
+        "[policy]\nmode = \"yolo\"",
+        "[policy]\nchannels = \"ask\"",
+        "[policy.channels]\nclii = \"ask\"",
+        "[policy.tools]\nsystem.run = \"no\"",
+        "[policy.tools]\n\"system.rum\" = \"ask\"",
+        "[gateway]\nlisten = \"127.0.0.1:4433\"",
+        "[channels.telegram]\ntoken = \"t\"",
+        "[[schedule]]\ncron = \"@daily\"",
+        "[limits]\nbackoff_ms = 40000",
+        "[policy.channels]\ncli = 3",
+        "[policy]\nmode = \"ask\"\ntools = 3",
+        "[agent]\nmodel = \"x",
+        "[agent]\nmodel = \"x\"\nmodel = \"y\"",
+    ];
+    let said: Vec<String> = all
+        .iter()
+        .map(|text| format!("{}\n    -> {}", text.replace('\n', " ⏎ "), refusal(text)))
+        .collect();
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_key_in_the_file_is_never_printed() {
+    let placed = env(&[("TOGETHER_API_KEY", "canary2")]);
+    let config = load_with("[agent]\napi_key = \"canary\"", &placed).unwrap();
+    let secrets: Vec<_> = config.secrets().collect();
+    assert_eq!(secrets[0], ("TOGETHER_API_KEY", Secret::new("canary2")));
+    assert_eq!(secrets[1], ("agent.api_key", Secret::new("canary")));
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("canary"), "{shown}");
+    assert_eq!(config.agent.api_key, Some(Secret::new("canary")));
+    let settings = config.settings("openai", "m", Vec::new());
+    assert!(!format!("{settings:?}").contains("canary"));
+    let error = refusal("[agent]\napi_key = canary");
+    assert!(!error.contains("canary"), "{error}");
+}
+
+#[test]
+fn later_sections_are_not_keys_of_this_version() {
+    for later in LATER {
+        assert!(!KEYS.iter().any(|key| key.path.starts_with(later)));
+    }
+}
+
+#[test]
+fn paths_follow_the_data_directory_the_file_and_the_environment() {
+    let none = Locations::default();
+    let config = Config::load(&none, &env(&[])).unwrap();
+    assert_eq!(config.data_dir, Path::new("/home/me/.openpistacrab"));
+    assert_eq!(config.database, config.data_dir.join("memory.db"));
+
+    let moved = env(&[("OPENPISTACRAB_DATA_DIR", "/var/pista")]);
+    let config = Config::load(&none, &moved).unwrap();
+    assert_eq!(config.workspace, Path::new("/var/pista/workspace"));
+
+    let placed = env(&[("OPENPISTACRAB_WORKSPACE", "~/w")]);
+    let text = "[skills]\nworkspace = \"/elsewhere\"\n[database]\nurl = \"sqlite:///db/x.db\"";
+    let config = load_with(text, &placed).unwrap();
+    assert_eq!(config.workspace, Path::new("/home/me/w"));
+    assert_eq!(config.database, Path::new("/db/x.db"));
+
+    let beside = load("[database]\nurl = \"x.db\"").unwrap();
+    let folder = beside.file.as_ref().unwrap().parent().unwrap();
+    assert_eq!(beside.database, folder.join("x.db"));
+}
+
+#[test]
+fn a_named_file_must_exist_and_a_home_is_needed_only_for_the_tilde() {
+    let locations = Locations {
+        config: Some("/no/such/file.toml".into()),
+        data_dir: Some("/data".into()),
+    };
+    let error = Config::load(&locations, &env(&[])).unwrap_err().to_string();
+    assert!(
+        error.starts_with("/no/such/file.toml: cannot read"),
+        "{error}"
+    );
+    assert!(error.contains("config.example.toml"), "{error}");
+
+    let homeless = Env::default();
+    let error = Config::load(&Locations::default(), &homeless).unwrap_err();
+    assert!(error.to_string().contains("--data-dir"), "{error}");
+    let placed = Locations {
+        config: None,
+        data_dir: Some("/data".into()),
+    };
+    Config::load(&placed, &homeless).unwrap();
+}
+
+#[test]
+fn settings_carry_the_rules_and_the_owner() {
+    let text = "[policy]\nmode = \"full\"\n[policy.tools]\nsystem.run = \"read-only\"";
+    let settings = load(text).unwrap().settings("openai", "m", Vec::new());
+    assert_eq!(settings.policy.mode, Mode::Full);
+    assert_eq!(settings.policy.tools["system.run"], Mode::ReadOnly);
+    assert!(settings.owners.contains("cli:local"));
+    assert!(settings.system.contains("/data/workspace"));
+}

@@ -1,0 +1,118 @@
+//! The model inside: a small deterministic rule follower, for people without a key and for trying
+//! everything else.
+//!
+//! It is a pure function from the bytes of a chat completion request to the bytes of a streamed
+//! answer, so it goes through the same codec as any other model. It runs what it is told with
+//! `! COMMAND` or `run COMMAND`, knows a few requests in plain words, reports what tools gave, and
+//! otherwise says how to configure a language model.
+
+mod plain;
+mod report;
+
+use serde_json::{Value, json};
+
+/// The one tool it knows.
+const TOOL: &str = "system.run";
+
+const HELP: &str = "\
+No language model is configured, so I am openpista's builtin helper and follow simple rules only.
+
+- `! COMMAND` or `run COMMAND` runs a command and shows what it printed; several lines that each \
+begin with `!` run side by side.
+- I also understand: what time is it, who am I, what system is this, uptime, disk space, memory, \
+list files in PLACE.
+
+For a real conversation, do one of these and start again:
+
+- set a key in the environment, for example `OPENAI_API_KEY=...` (or `ANTHROPIC_API_KEY`, \
+`TOGETHER_API_KEY`, `OPENROUTER_API_KEY`);
+- start Ollama on this machine: it is found by itself;
+- set `provider` or `base_url` in `[agent]` of the configuration file.";
+
+const NO_TOOL: &str =
+    "I can only run commands, and the tool for that, `system.run`, is not on offer here.";
+
+/// Answers a request, as server-sent events.
+pub(super) fn answer(request: &[u8]) -> Vec<u8> {
+    let request: Value = serde_json::from_slice(request).unwrap_or_default();
+    let messages = request["messages"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let turn = &messages[messages.iter().rposition(ends_turn).map_or(0, |at| at + 1)..];
+    let asked = &turn[turn
+        .iter()
+        .rposition(is("assistant"))
+        .map_or(0, |at| at + 1)..];
+    let asked = asked.iter().filter(|message| is("user")(message));
+    let texts: Vec<&str> = asked.map(content).collect();
+    let commands: Vec<String> = texts
+        .iter()
+        .flat_map(|text| plain::commands(text))
+        .collect();
+    if !commands.is_empty() {
+        return match tool_name(&request) {
+            Some(name) => calls(name, &commands, messages.len()),
+            None => text(NO_TOOL),
+        };
+    }
+    let report = report::of_turn(turn);
+    match (report.is_empty(), texts.is_empty()) {
+        (false, true) => text(&report),
+        (false, false) => text(&format!("{report}\n\n{HELP}")),
+        (true, _) => text(HELP),
+    }
+}
+
+/// The last word of a turn: an answer that asks for no tools.
+fn ends_turn(message: &Value) -> bool {
+    is("assistant")(message) && message["tool_calls"].as_array().is_none_or(Vec::is_empty)
+}
+
+fn is(role: &'static str) -> impl Fn(&Value) -> bool {
+    move |message| message["role"] == role
+}
+
+fn content(message: &Value) -> &str {
+    message["content"].as_str().unwrap_or_default()
+}
+
+/// The name under which the request offers [`TOOL`]; providers allow no dots in names.
+fn tool_name(request: &Value) -> Option<&str> {
+    let letters =
+        |name: &str| -> String { name.chars().filter(char::is_ascii_alphanumeric).collect() };
+    let offered = request["tools"].as_array()?.iter();
+    let mut names = offered.filter_map(|tool| tool["function"]["name"].as_str());
+    names.find(|name| letters(name) == letters(TOOL))
+}
+
+fn text(text: &str) -> Vec<u8> {
+    events(&[json!({ "content": text })], "stop")
+}
+
+/// Calls whose ids differ from those of every earlier round: a transcript only grows.
+fn calls(name: &str, commands: &[String], messages: usize) -> Vec<u8> {
+    let call = |(index, command): (usize, &String)| {
+        let arguments = json!({ "command": command }).to_string();
+        json!({ "tool_calls": [{
+            "index": index, "id": format!("call_{messages}_{index}"), "type": "function",
+            "function": { "name": name, "arguments": arguments },
+        }] })
+    };
+    let deltas: Vec<Value> = commands.iter().enumerate().map(call).collect();
+    events(&deltas, "tool_calls")
+}
+
+fn events(deltas: &[Value], finish: &str) -> Vec<u8> {
+    let chunk = |delta: &Value, finish: Value| {
+        let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
+        let chunk = json!({ "object": "chat.completion.chunk", "choices": [choice] });
+        format!("data: {chunk}\n\n")
+    };
+    let mut events: String = deltas
+        .iter()
+        .map(|delta| chunk(delta, Value::Null))
+        .collect();
+    events += &chunk(&json!({}), json!(finish));
+    events += "data: [DONE]\n\n";
+    events.into_bytes()
+}

@@ -1,0 +1,500 @@
+//! What needs the inside of the journal: faults of the disk, upgrades, projections.
+
+use super::read::{MessageRow, Reader, Role};
+use super::schema::{self, SCHEMA, Schema};
+use super::thread::Writer;
+use super::{Fault, JournalError, projection, read};
+use openpista_core::effect::model::Reply;
+use openpista_core::effect::tool::{Clip, Exit, Ran, RunTool};
+use openpista_core::effect::{Effect, Op, Outcome, Recovery};
+use openpista_core::id::{ApprovalId, Attempt, EffectId, MessageId, Seq, SessionId, TurnId};
+use openpista_core::input::Input;
+use openpista_core::message::ToolCall;
+use openpista_core::record::{Accepted, Answer, Record, TurnEnd, Verdict};
+use openpista_core::replay::Line;
+use openpista_core::time::Time;
+use rusqlite::Connection;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const BEGAN: u64 = 1_700_000_000_000;
+const SESSION: SessionId = SessionId(Seq(1));
+
+struct Dir {
+    dir: tempfile::TempDir,
+}
+
+impl Dir {
+    fn new() -> Dir {
+        let dir = tempfile::tempdir().unwrap();
+        Dir { dir }
+    }
+
+    fn database(&self) -> PathBuf {
+        self.dir.path().join("memory.db")
+    }
+
+    fn writer(&self) -> Writer {
+        let path = self.database();
+        let conn = schema::open(&path, &SCHEMA, BEGAN).unwrap();
+        Writer {
+            began_unix_ms: read::began_unix_ms(&conn, &path).unwrap(),
+            durable: super::restore::last(&conn, &path).unwrap(),
+            conn,
+            path,
+            poisoned: false,
+            commits: Arc::default(),
+        }
+    }
+}
+
+fn line(seq: u64, records: Vec<Record>) -> Line {
+    Line {
+        seq: Seq(seq),
+        at: Time::from_ms(seq * 1_000),
+        session: records.first().and_then(Record::session),
+        input: Input::Tick,
+        records,
+    }
+}
+
+fn opened() -> Record {
+    Record::Opened {
+        session: SESSION,
+        name: "main".to_owned(),
+    }
+}
+
+fn accepted(seq: u64, text: &str) -> Record {
+    Record::Accepted(Accepted {
+        session: SESSION,
+        message: MessageId(Seq(seq)),
+        origin: "cli:local".to_owned(),
+        key: seq.to_string(),
+        peer: "cli:local".to_owned(),
+        text: text.to_owned(),
+        command: None,
+    })
+}
+
+fn answered(seq: u64, text: &str, ids: &[&str]) -> Record {
+    let call = |id: &&str| ToolCall {
+        id: (*id).to_owned(),
+        tool: "system.run".to_owned(),
+        arguments: "{}".to_owned(),
+    };
+    Record::Answered {
+        session: SESSION,
+        effect: effect(seq),
+        reply: Reply {
+            text: text.to_owned(),
+            calls: ids.iter().map(call).collect(),
+            ..Reply::default()
+        },
+    }
+}
+
+fn effect(seq: u64) -> EffectId {
+    EffectId {
+        seq: Seq(seq),
+        slot: 0,
+    }
+}
+
+fn intended(id: EffectId, call: u16) -> Record {
+    Record::Intended(Effect {
+        id,
+        attempt: Attempt::FIRST,
+        op: Op::Tool(RunTool {
+            session: SESSION,
+            turn: TurnId(Seq(1)),
+            call,
+            tool: "system.run".to_owned(),
+            arguments: "{}".to_owned(),
+            timeout_ms: 1_000,
+        }),
+        recovery: Recovery::Doubt,
+    })
+}
+
+fn ran(id: EffectId, exit: Exit, stdout: &str, stderr: &str) -> Record {
+    let clip = |text: &str| Clip {
+        text: text.to_owned(),
+        cut_chars: 0,
+    };
+    Record::Settled {
+        session: SESSION,
+        effect: id,
+        outcome: Outcome::Tool(Ok(Ran {
+            exit,
+            stdout: clip(stdout),
+            stderr: clip(stderr),
+            took_ms: 1,
+        })),
+    }
+}
+
+fn ended(end: TurnEnd) -> Record {
+    Record::TurnEnded {
+        session: SESSION,
+        turn: Some(TurnId(Seq(1))),
+        end,
+        ends: Vec::new(),
+    }
+}
+
+/// Everything that makes a row, and some that does not.
+fn conversation() -> Vec<Line> {
+    let judged = |call, verdict| Record::Judged {
+        session: SESSION,
+        call,
+        verdict,
+    };
+    let reason = || "reason".to_owned();
+    let second = EffectId {
+        seq: Seq(2),
+        slot: 1,
+    };
+    vec![
+        line(1, vec![opened(), accepted(1, "hello")]),
+        line(
+            2,
+            vec![
+                answered(1, "", &["a", "b", "c", "d"]),
+                judged(0, Verdict::Allow { reason: reason() }),
+                intended(effect(2), 0),
+                intended(second, 1),
+                judged(2, Verdict::Deny { reason: reason() }),
+                judged(3, Verdict::Ask { reason: reason() }),
+            ],
+        ),
+        line(3, vec![ran(second, Exit::Code(2), "", "no such file\n")]),
+        line(4, vec![ran(effect(2), Exit::Code(0), "Linux\n", "")]),
+        line(
+            5,
+            vec![Record::Decided {
+                session: SESSION,
+                approval: ApprovalId {
+                    seq: Seq(2),
+                    slot: 3,
+                },
+                answer: Answer::Expired,
+            }],
+        ),
+        line(
+            6,
+            vec![
+                answered(5, "done", &[]),
+                ended(TurnEnd::Replied("done".to_owned())),
+            ],
+        ),
+        line(7, vec![accepted(7, "again")]),
+        line(
+            8,
+            vec![answered(7, "trying", &["e"]), intended(effect(8), 0)],
+        ),
+        line(9, vec![ended(TurnEnd::Stopped)]),
+        line(10, vec![accepted(10, "more")]),
+        line(11, vec![answered(10, "more", &["f"])]),
+        // Late: it belongs to the call of step 8, not to the last one that was made.
+        line(
+            12,
+            vec![Record::Doubted {
+                session: SESSION,
+                effect: effect(8),
+            }],
+        ),
+        line(13, vec![ended(TurnEnd::Failed("No luck.".to_owned()))]),
+        line(14, vec![Record::Refreshed { session: SESSION }]),
+    ]
+}
+
+fn messages(path: &Path) -> Vec<MessageRow> {
+    let reader = Reader::open(path).unwrap();
+    let mut rows = Vec::new();
+    reader
+        .messages::<JournalError>(SESSION, |row| {
+            rows.push(row);
+            Ok(())
+        })
+        .unwrap();
+    rows
+}
+
+fn dump(conn: &Connection, table: &str) -> Vec<String> {
+    let mut query = conn
+        .prepare(&format!("SELECT * FROM {table} ORDER BY 1"))
+        .unwrap();
+    let columns = query.column_count();
+    let row = |row: &rusqlite::Row<'_>| {
+        (0..columns)
+            .map(|index| row.get_ref(index).map(|value| format!("{value:?}")))
+            .collect::<Result<String, _>>()
+    };
+    query
+        .query_map([], row)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
+}
+
+#[test]
+fn messages_tell_the_conversation_with_its_tool_calls() {
+    let dir = Dir::new();
+    let mut writer = dir.writer();
+    for line in conversation() {
+        let _ = writer.commit(&[line]).unwrap();
+    }
+    let told: Vec<(Role, String, Option<String>)> = messages(&dir.database())
+        .into_iter()
+        .map(|row| (row.role, row.content, row.call_id))
+        .collect();
+    let row = |role, content: &str| (role, content.to_owned(), None);
+    let result = |id: &str, content: &str| (Role::Tool, content.to_owned(), Some(id.to_owned()));
+    let doubt = "[it may or may not have run: the program stopped in the middle of it]";
+    assert_eq!(
+        told,
+        [
+            row(Role::User, "hello"),
+            row(Role::Assistant, ""),
+            result("c", "reason"),
+            result("b", "exit code: 2\nstderr:\nno such file\n"),
+            result("a", "exit code: 0\nstdout:\nLinux\n"),
+            result("d", "[denied: nobody answered in time]"),
+            row(Role::Assistant, "done"),
+            row(Role::User, "again"),
+            row(Role::Assistant, "trying"),
+            row(Role::Notice, "Stopped."),
+            row(Role::User, "more"),
+            row(Role::Assistant, "more"),
+            result("e", doubt),
+            row(Role::Notice, "No luck."),
+            row(Role::Notice, "The context was cleared."),
+        ]
+    );
+    let reader = Reader::open(&dir.database()).unwrap();
+    let session = reader.session("main").unwrap();
+    assert_eq!(session.messages, 15);
+    assert_eq!(session.created_at, BEGAN + 1_000);
+    assert_eq!(session.updated_at, BEGAN + 14_000);
+    let calls = messages(&dir.database())[8].tool_calls.clone().unwrap();
+    assert_eq!(
+        calls,
+        r#"[{"id":"e","tool":"system.run","arguments":"{}"}]"#
+    );
+}
+
+#[test]
+fn projections_can_be_computed_again_from_the_records_alone() {
+    let dir = Dir::new();
+    let mut writer = dir.writer();
+    let _ = writer.commit(&conversation()).unwrap();
+    let before = (
+        dump(&writer.conn, "sessions"),
+        dump(&writer.conn, "messages"),
+    );
+    writer
+        .conn
+        .execute_batch("DELETE FROM messages; DELETE FROM sessions;")
+        .unwrap();
+    let reader = Reader::open(&dir.database()).unwrap();
+    reader
+        .steps::<JournalError>(None, |step| {
+            let records: Vec<Record> = serde_json::from_str(step.records).unwrap();
+            let (seq, at) = (Seq(step.seq), Time::from_ms(step.at));
+            projection::project(&writer.conn, BEGAN, seq, at, &records).unwrap();
+            Ok(())
+        })
+        .unwrap();
+    assert!(!before.1.is_empty());
+    assert_eq!(
+        before,
+        (
+            dump(&writer.conn, "sessions"),
+            dump(&writer.conn, "messages")
+        )
+    );
+}
+
+#[test]
+fn a_commit_is_all_or_nothing_and_its_failure_ends_all_commits() {
+    let dir = Dir::new();
+    let mut writer = dir.writer();
+    let _ = writer.commit(&[line(1, vec![opened()])]).unwrap();
+    let twice = [
+        line(2, vec![accepted(2, "one")]),
+        line(2, vec![accepted(2, "two")]),
+    ];
+    let error = writer.commit(&twice).unwrap_err();
+    assert!(matches!(error, JournalError::Database { .. }), "{error}");
+    assert!(messages(&dir.database()).is_empty());
+    let next = [line(2, vec![accepted(2, "two")])];
+    assert_eq!(writer.commit(&next), Err(JournalError::Poisoned));
+    assert_eq!(writer.commits.load(std::sync::atomic::Ordering::Relaxed), 1);
+    drop(writer);
+    let mut writer = dir.writer();
+    let receipt = writer.commit(&next).unwrap();
+    assert_eq!(
+        receipt,
+        openpista_core::gate::Receipt::durable_through(Seq(2))
+    );
+}
+
+#[test]
+fn a_full_disk_is_told_and_nothing_confirmed_is_lost() {
+    let dir = Dir::new();
+    let mut writer = dir.writer();
+    writer
+        .conn
+        .pragma_update(None, "max_page_count", 40)
+        .unwrap();
+    let _ = writer.commit(&[line(1, vec![opened()])]).unwrap();
+    let words = "x".repeat(10_000);
+    let mut confirmed = 0;
+    let error = loop {
+        let seq = confirmed + 2;
+        match writer.commit(&[line(seq, vec![accepted(seq, &words)])]) {
+            Ok(_) => confirmed += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(
+            &error,
+            JournalError::Database {
+                fault: Fault::Full,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    let told = error.to_string();
+    assert!(told.contains("memory.db: the disk is full"), "{told}");
+    assert!(told.contains("Free some space"), "{told}");
+    assert_eq!(told.lines().count(), 2);
+    drop(writer);
+    assert!(confirmed > 0);
+    assert_eq!(messages(&dir.database()).len() as u64, confirmed);
+}
+
+#[test]
+fn a_snapshot_is_kept_with_the_one_before_it_and_never_runs_ahead() {
+    let dir = Dir::new();
+    let mut writer = dir.writer();
+    for seq in 1..=3 {
+        let _ = writer.commit(&[line(seq, Vec::new())]).unwrap();
+        writer.save_snapshot(Seq(seq), b"state").unwrap();
+    }
+    let kept = dump(&writer.conn, "snapshots");
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept[0].contains("Integer(2)") && kept[1].contains("Integer(3)"));
+    assert_eq!(
+        writer.save_snapshot(Seq(4), b"state"),
+        Err(JournalError::EarlySnapshot(Seq(4)))
+    );
+}
+
+#[test]
+fn an_older_database_is_upgraded_after_a_backup() {
+    const NEXT: Schema = Schema {
+        newest: SCHEMA.newest,
+        upgrades: &[
+            "ALTER TABLE sessions ADD COLUMN title TEXT",
+            "UPDATE sessions SET title = 'two ' || name",
+        ],
+    };
+    let dir = Dir::new();
+    let mut writer = dir.writer();
+    let _ = writer.commit(&[line(1, vec![opened()])]).unwrap();
+    // The rows may still be in the write-ahead log when it is opened again.
+    let conn = schema::open(&dir.database(), &NEXT, 1_700_000_123_000).unwrap();
+    let title: String = conn
+        .query_row("SELECT title FROM sessions", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(title, "two main");
+    drop((writer, conn));
+
+    let backup = dir.dir.path().join("memory.db.backup-v1-1700000123");
+    let mode = fs::metadata(&backup).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let kept = schema::open_read_only(&backup, &SCHEMA).unwrap();
+    assert_eq!(dump(&kept, "steps").len(), 1);
+
+    let again = schema::open(&dir.database(), &NEXT, 1_700_000_456_000).unwrap();
+    drop(again);
+    let backups = fs::read_dir(dir.dir.path()).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        let name = name.to_string_lossy();
+        name.contains("backup") && !name.ends_with("-wal") && !name.ends_with("-shm")
+    });
+    assert_eq!(backups.count(), 1);
+
+    let error = schema::open(&dir.database(), &SCHEMA, 0).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("has version 3, and this program knows up to 1")
+    );
+    let error = schema::open_read_only(&dir.database(), &SCHEMA).unwrap_err();
+    assert!(matches!(error, JournalError::Newer { .. }), "{error}");
+}
+
+#[test]
+fn an_upgrade_that_fails_leaves_the_database_as_it_was() {
+    const BROKEN: Schema = Schema {
+        newest: SCHEMA.newest,
+        upgrades: &["ALTER TABLE sessions ADD COLUMN title TEXT; SELECT nonsense"],
+    };
+    let dir = Dir::new();
+    let mut writer = dir.writer();
+    let _ = writer.commit(&[line(1, vec![opened()])]).unwrap();
+    drop(writer);
+    let _ = schema::open(&dir.database(), &BROKEN, 0).unwrap_err();
+    let mut writer = dir.writer();
+    assert_eq!(dump(&writer.conn, "sessions").len(), 1);
+    let _ = writer.commit(&[line(2, vec![accepted(2, "on")])]).unwrap();
+}
+
+#[test]
+fn another_programs_database_is_left_alone() {
+    let dir = Dir::new();
+    let conn = Connection::open(dir.database()).unwrap();
+    conn.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    drop(conn);
+    let bytes = fs::read(dir.database()).unwrap();
+    let error = schema::open(&dir.database(), &SCHEMA, 0).unwrap_err();
+    assert!(matches!(error, JournalError::Foreign(_)), "{error}");
+    assert_eq!(fs::read(dir.database()).unwrap(), bytes);
+
+    fs::write(
+        dir.database(),
+        "not a database, and long enough to tell it by its head".repeat(99),
+    )
+    .unwrap();
+    let error = schema::open(&dir.database(), &SCHEMA, 0).unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            JournalError::Database {
+                fault: Fault::Damaged,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn commits_are_synced() {
+    let dir = Dir::new();
+    let conn = dir.writer().conn;
+    let asked = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    assert_eq!(asked("synchronous"), Ok(2));
+    assert_eq!(asked("foreign_keys"), Ok(1));
+    let mode: String = conn
+        .pragma_query_value(None, "journal_mode", |row| row.get(0))
+        .unwrap();
+    assert_eq!(mode, "wal");
+}

@@ -1,0 +1,3 @@
+//! What the tests of the shell share.
+
+pub mod server;
