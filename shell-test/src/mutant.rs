@@ -338,7 +338,7 @@ fn chunk_lost(story: &mut Story) {
             && matches!(modelled.heard, Some(Outcome::Model(Ok(_))))
         {
             let kept = modelled.chunks.len() - 1;
-            let heard = wire::read(modelled.status, &modelled.chunks[..kept]);
+            let heard = wire::read(&modelled.prompt, modelled.status, &modelled.chunks[..kept]);
             modelled.heard = Some(Outcome::Model(heard));
         }
     }

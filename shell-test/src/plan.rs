@@ -134,8 +134,8 @@ fn line<T: Serialize>(value: &T) -> String {
 fn people(rng: &mut Rng) -> Vec<Item> {
     let mut items = Vec::new();
     let mut at_ms = 0;
-    for nth in 1..=rng.between(28, 44) {
-        at_ms += *rng.pick(&[0, 5, 400, 3_000, 20_000, 60_000]);
+    for nth in 1..=rng.between(45, 60) {
+        at_ms += *rng.pick(&[0, 5, 400, 3_000, 20_000, 40_000]);
         items.push(send(at_ms, nth, rng));
     }
     for nth in 1..=30 {

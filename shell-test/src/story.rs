@@ -4,6 +4,7 @@ use crate::fault::Cut;
 use crate::mutant::Meddling;
 use crate::plan::Plan;
 use openpista_core::effect::deliver::Deliver;
+use openpista_core::effect::model::Reply;
 use openpista_core::effect::{Effect, Outcome};
 use openpista_core::id::{Attempt, EffectId, Seq};
 use openpista_core::input::Arrival;
@@ -108,6 +109,10 @@ pub struct Modelled {
     pub effect: EffectId,
     /// Which try of it.
     pub attempt: Attempt,
+    /// What it answers.
+    pub prompt: Prompt,
+    /// What the model had in mind, when nothing is wrong with the call.
+    pub meant: Option<Reply>,
     /// The response's status.
     pub status: u16,
     /// The bytes that came over the wire, in the pieces in which they came.

@@ -15,7 +15,7 @@ fn plan() -> Plan {
     let story = world::run(&script);
     let runs = |event: &&Event| matches!(event, Event::Started { effect, .. }
         if matches!(&effect.op, Op::Tool(run) if run.tool == "system.run"));
-    let ran = story.events.iter().find(runs).expect("the script runs a command");
+    let ran = story.events.iter().rfind(runs).expect("the script runs a command");
     let Event::Started { effect, .. } = ran else {
         unreachable!()
     };

@@ -1,10 +1,14 @@
 //! Many worlds, each from a seed, each checked against every law.
 //!
-//! `OPENPISTA_SEEDS=N` runs N of them, `OPENPISTA_SEED=x` runs that one and tells its story.
+//! `OPENPISTA_SEEDS=N` runs N of them, `OPENPISTA_SEED=x` runs that one and tells its story. A seed
+//! that fails is shrunk to a fixture, which from then on is run by `tests/fixtures.rs`.
 
-use openpista_shell_test::law;
+use openpista_shell_test::law::{self, Broken};
 use openpista_shell_test::plan::Plan;
+use openpista_shell_test::shrink::shrink;
+use openpista_shell_test::story::Story;
 use openpista_shell_test::world;
+use std::path::Path;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -23,10 +27,26 @@ fn every_law_holds_in_every_world() {
     let seeds = number("OPENPISTA_SEEDS").unwrap_or(200);
     for seed in 1..=seeds {
         let story = world::run(&Plan::of(seed));
-        steps += story.steps();
+        steps += story.steps() as u64;
         if let Some(broken) = law::check(&story).first() {
-            panic!("{}", broken.report(&story));
+            panic!("{}\n{}", broken.report(&story), keep(&story, broken));
         }
     }
-    println!("{seeds} seeds, {} steps each on average", steps as u64 / seeds.max(1));
+    println!("{seeds} seeds, {} steps each on average", steps / seeds.max(1));
+    assert!(steps / seeds.max(1) >= 200, "the worlds have become too small");
+}
+
+/// Writes the few things that make it fail into a fixture.
+fn keep(story: &Story, broken: &Broken) -> String {
+    let fails = |plan: &Plan| {
+        let story = world::run(plan);
+        law::check(&story).iter().any(|b| b.law == broken.law)
+    };
+    let small = shrink(&story.plan, fails);
+    let name = format!("fixtures/seed-{}.plan.jsonl", story.plan.rules.seed);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
+    match std::fs::write(path, small.to_jsonl()) {
+        Ok(()) => format!("shrunk to {} items in {name}", small.items.len()),
+        Err(error) => format!("{name} could not be written: {error}\n{}", small.to_jsonl()),
+    }
 }

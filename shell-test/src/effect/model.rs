@@ -26,17 +26,11 @@ pub fn pretend(
     let reply = answer(prompt, luck);
     let text = Chunk::Text(reply.text.clone());
     let hang = trouble == Some(ModelTrouble::Hang);
-    let silent = matches!(
-        trouble,
-        Some(ModelTrouble::TimedOut | ModelTrouble::Network | ModelTrouble::Late)
-    ) || hang;
-    let (status, chunks) = super::wire::response(&reply, trouble, luck);
+    let slow = matches!(trouble, Some(ModelTrouble::TimedOut | ModelTrouble::Late));
+    let (status, chunks) = super::wire::response(prompt, &reply, trouble, luck);
     let outcome = match trouble {
         Some(ModelTrouble::TimedOut) => Outcome::Model(Err(ModelFault::TimedOut)),
-        Some(ModelTrouble::Network) => Outcome::Model(Err(ModelFault::Network {
-            message: "connection reset".into(),
-        })),
-        _ => Outcome::Model(super::wire::read(status, &chunks)),
+        _ => Outcome::Model(super::wire::read(prompt, status, &chunks)),
     };
     let after = match trouble {
         Some(ModelTrouble::TimedOut) => call.timeout_ms,
@@ -53,9 +47,11 @@ pub fn pretend(
         modelled: Some(Modelled {
             effect: effect.id,
             attempt: effect.attempt,
+            prompt: prompt.clone(),
+            meant: trouble.is_none().then_some(reply),
             status,
             chunks,
-            heard: (!silent).then_some(outcome),
+            heard: (!hang && !slow).then_some(outcome),
         }),
     }
 }
@@ -128,7 +124,7 @@ fn calls(wish: &str, marker: &str, round: usize) -> Vec<ToolCall> {
                         "read" => make(index, "file.read", fresh),
                         "write" => make(index, "file.write", fresh),
                         "wipe" => make(index, "disk.wipe", fresh),
-                        "ghost" => make(index, "no.such", fresh),
+                        "ghost" => make(index, "no_such_tool", fresh),
                         "bad" => make(index, "system.run", r#"{"command":"#.into()),
                         _ => make(index, "system.run", fresh),
                     }

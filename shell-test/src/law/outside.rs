@@ -268,8 +268,8 @@ fn wait(waited: &mut BTreeMap<EffectId, Attempt>, record: &Record) {
     }
 }
 
-/// Law 19, as far as a world can show it: what the codec reads from a response does not depend on
-/// where the bytes were cut. (The codecs' own property tests do the rest.)
+/// Law 19, as far as a world can show it: the codec reads from a response what the model meant, and
+/// that does not depend on where the bytes were cut. (The codecs' own property tests do the rest.)
 pub fn law_19_chunks_mean_nothing(evidence: &Evidence<'_>) -> Verdict {
     for event in &evidence.story.events {
         let Event::Modelled(modelled) = event else {
@@ -278,10 +278,16 @@ pub fn law_19_chunks_mean_nothing(evidence: &Evidence<'_>) -> Verdict {
         let Some(Outcome::Model(heard)) = &modelled.heard else {
             continue;
         };
+        if let Some(meant) = &modelled.meant
+            && heard.as_ref() != Ok(meant)
+        {
+            let why = format!("meant was {meant:?}, heard {heard:?}");
+            return broken(19, modelled.effect.seq, why);
+        }
         let whole = vec![modelled.chunks.concat()];
         let bytes: Vec<Vec<u8>> = whole[0].iter().map(|byte| vec![*byte]).collect();
         for chunks in [&whole, &bytes] {
-            if wire::read(modelled.status, chunks) != *heard {
+            if wire::read(&modelled.prompt, modelled.status, chunks) != *heard {
                 let why = format!("{} reads differently when cut elsewhere", modelled.effect);
                 return broken(19, modelled.effect.seq, why);
             }
