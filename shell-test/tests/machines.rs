@@ -35,7 +35,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     let text = prop_oneof![
         Just(String::new()),
         "[ -~]{0,40}",
-        Just("é".repeat(150_000)),
+        Just("é".repeat(15_000)),
         Just("\u{0}\u{202e}\n".into())
     ];
     let tool = prop_oneof![
@@ -101,7 +101,7 @@ fn poke() -> impl Strategy<Value = Poke> {
         Just("/status".into()),
         Just("/help".into()),
         Just(" ".into()),
-        Just("x".repeat(200_000)),
+        Just("x".repeat(100_001)),
     ];
     let say = (0..4u8, 0..30u8, prop::bool::weighted(0.9), words);
     prop_oneof![
@@ -223,6 +223,8 @@ fn fit(op: &Op, outcome: Outcome) -> Outcome {
 fn boot() -> Input {
     let mut settings = base_settings();
     settings.limits.queued_messages = 3;
+    settings.limits.reply_bytes = 20_000;
+    settings.limits.deliver_attempts = 4;
     settings.limits.queued_deliveries = 6;
     settings.limits.context_bytes = 400_000;
     Input::Boot(Box::new(Boot {

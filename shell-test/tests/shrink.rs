@@ -1,4 +1,5 @@
-//! A failing plan shrinks to what makes it fail, and can be written down and run again.
+//! A failing plan shrinks to what makes it fail, and can be written down and run again
+//! (`OPENPISTA_WRITE_FIXTURES=1` does, for `tests/fixtures.rs`).
 
 use openpista_shell_test::fault::Fault;
 use openpista_shell_test::law;
@@ -28,6 +29,10 @@ fn a_planted_bug_shrinks_to_a_message_and_a_crash() {
     assert!(small.items.iter().any(sent) && small.items.iter().any(crash));
 
     let text = small.to_jsonl();
+    if std::env::var_os("OPENPISTA_WRITE_FIXTURES").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/doubt.plan.jsonl");
+        std::fs::write(path, &text).expect("a fixture is written");
+    }
     let read = Plan::from_jsonl(&text).expect("what we write we can read");
     assert_eq!(read, small);
     assert!(fails(&read));

@@ -27,9 +27,13 @@ pub fn pretend(
     let text = Chunk::Text(reply.text.clone());
     let hang = trouble == Some(ModelTrouble::Hang);
     let slow = matches!(trouble, Some(ModelTrouble::TimedOut | ModelTrouble::Late));
+    let cut_off = trouble == Some(ModelTrouble::Network);
     let (status, chunks) = super::wire::response(prompt, &reply, trouble, luck);
     let outcome = match trouble {
         Some(ModelTrouble::TimedOut) => Outcome::Model(Err(ModelFault::TimedOut)),
+        Some(ModelTrouble::Network) => Outcome::Model(Err(ModelFault::Network {
+            message: "connection reset".into(),
+        })),
         _ => Outcome::Model(super::wire::read(prompt, status, &chunks)),
     };
     let after = match trouble {
@@ -51,7 +55,7 @@ pub fn pretend(
             meant: trouble.is_none().then_some(reply),
             status,
             chunks,
-            heard: (!hang && !slow).then_some(outcome),
+            heard: (!hang && !slow && !cut_off).then_some(outcome),
         }),
     }
 }

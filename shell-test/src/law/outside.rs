@@ -152,7 +152,7 @@ pub fn law_04_durable_intent_first(evidence: &Evidence<'_>) -> Verdict {
 }
 
 /// Law 5: what must not be repeated starts at most once across all crashes, and when nobody knows
-/// whether it ran, the journal says so.
+/// whether it ran, the journal and the person are told so.
 pub fn law_05_doubt_starts_once(evidence: &Evidence<'_>) -> Verdict {
     let tools = &evidence.story.plan.rules.settings.tools;
     let doubtful = |effect: &Effect| match &effect.op {
@@ -167,6 +167,13 @@ pub fn law_05_doubt_starts_once(evidence: &Evidence<'_>) -> Verdict {
             Record::Doubted { effect, .. } => drop(ends.insert(*effect, (seq, true))),
             Record::Settled { effect, .. } => drop(ends.insert(*effect, (seq, false))),
             _ => {}
+        }
+    }
+    for line in &evidence.journal {
+        let doubts = |r: &Record| matches!(r, Record::Doubted { .. });
+        let tells = |r: &Record| matches!(r, Record::Queued { .. });
+        if line.records.iter().any(doubts) && !line.records.iter().any(tells) {
+            return broken(5, line.seq, "a doubt, and the person is not told");
         }
     }
     let mut started: BTreeSet<EffectId> = BTreeSet::new();
