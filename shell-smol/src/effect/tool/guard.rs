@@ -3,9 +3,9 @@
 //!
 //! The daemon runs its own program again as `openpistacrab __guard PROGRAM ARGUMENTS…` with one end
 //! of a socket as standard input. The guard starts the program in a process group of its own and
-//! reports over the socket, a [`Report`] a line. When the socket is at its end, be it that the
+//! reports over the socket, a line by line. When the socket is at its end, be it that the
 //! daemon asks for an end or that it died in any way, SIGKILL included, the guard ends everything:
-//! first with SIGTERM, and with SIGKILL what is still there [`GRACE`] later. On Linux it adopts
+//! first with SIGTERM, and with SIGKILL what is still there half a second later. On Linux it adopts
 //! what its descendants orphan, so it also finds what left the group by `setsid`; it ends itself
 //! once nothing is left. Elsewhere it knows the process group alone.
 //!
@@ -17,7 +17,8 @@
 //! socket cannot be mistaken: it is at its end exactly when the daemon has closed it.
 //!
 //! It also goes by a name of its own, so that killing the daemon by name spares the guard, which
-//! then ends the command.
+//! then ends the command. Whoever kills the guard itself leaves the daemon to kill the process
+//! group; only what had left the group outlives that.
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -155,7 +156,7 @@ fn stand_apart() -> std::io::Result<()> {
 /// Reaps until there is nobody left, and reports the command's own end.
 fn reap(leader: Pid, control: &UnixStream) {
     loop {
-        match rustix::process::waitpid(None, WaitOptions::empty()) {
+        match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == leader => {
                 if let Some(code) = status.exit_status() {
                     say(control, &Report::Exited(code));
