@@ -44,6 +44,8 @@ fn main() {
     println!("| ways to crash the script | {} |", crashes.len());
     println!("| all of them, in seconds | {took:.1} |");
     if failed {
-        println!("A crash breaks a law: see `cargo test -p openpista-shell-test --test exhaustive`.");
+        println!(
+            "A crash breaks a law: see `cargo test -p openpista-shell-test --test exhaustive`."
+        );
     }
 }

@@ -67,6 +67,7 @@ impl<T> Agenda<T> {
 
     /// The process died.
     pub fn crash(&mut self) {
-        self.entries.retain(|_, (owner, _)| *owner == Owner::Outside);
+        self.entries
+            .retain(|_, (owner, _)| *owner == Owner::Outside);
     }
 }

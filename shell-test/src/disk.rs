@@ -74,12 +74,20 @@ impl Disk {
             let tail = self.lines.iter().filter(|line| line.seq > *at).map(past);
             if let Ok(core) = Core::restore(Some(bytes), tail) {
                 let snapshot = Some(*at);
-                return Ok(Found { core, snapshot, torn });
+                return Ok(Found {
+                    core,
+                    snapshot,
+                    torn,
+                });
             }
         }
         let core = Core::restore(None, self.lines.iter().map(past))?;
         let torn = self.snapshots.len();
-        Ok(Found { core, snapshot: None, torn })
+        Ok(Found {
+            core,
+            snapshot: None,
+            torn,
+        })
     }
 
     /// The durable journal.

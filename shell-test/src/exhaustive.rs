@@ -120,7 +120,9 @@ fn stranger(at_ms: u64) -> Item {
 /// The plan with crashes put in.
 pub fn crashed(plan: &Plan, crashes: &[(u64, Cut)]) -> Plan {
     let mut plan = plan.clone();
-    let crashes = crashes.iter().map(|&(step, cut)| Fault::Crash { step, cut });
+    let crashes = crashes
+        .iter()
+        .map(|&(step, cut)| Fault::Crash { step, cut });
     plan.items.extend(crashes.map(Item::Fault));
     plan
 }

@@ -75,9 +75,7 @@ pub enum Fault {
 }
 
 /// Where in a commit the program dies.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "snake_case")]
 pub enum Cut {
     /// Nothing of the transaction is on the disk.

@@ -47,23 +47,79 @@ pub type Law = (u8, &'static str, fn(&Evidence<'_>) -> Verdict);
 
 /// Every law.
 pub const LAWS: &[Law] = &[
-    (1, "every accepted message has one visible end", law_01_one_visible_end),
-    (2, "acknowledged only when durable", law_02_acknowledged_when_durable),
+    (
+        1,
+        "every accepted message has one visible end",
+        law_01_one_visible_end,
+    ),
+    (
+        2,
+        "acknowledged only when durable",
+        law_02_acknowledged_when_durable,
+    ),
     (3, "a key is accepted once", law_03_accepted_once),
-    (4, "no effect without a durable intent", law_04_durable_intent_first),
-    (5, "doubtful work starts at most once", law_05_doubt_starts_once),
+    (
+        4,
+        "no effect without a durable intent",
+        law_04_durable_intent_first,
+    ),
+    (
+        5,
+        "doubtful work starts at most once",
+        law_05_doubt_starts_once,
+    ),
     (6, "each intent ends once", law_06_each_intent_ends_once),
-    (7, "folding gives the live state", law_07_folding_gives_the_live_state),
-    (8, "the same journal, the same records", law_08_same_journal_same_records),
-    (9, "every durable prefix restores", law_09_every_prefix_restores),
-    (10, "progress changes nothing", law_10_progress_changes_nothing),
-    (11, "sessions do not touch each other", law_11_sessions_are_apart),
-    (12, "one live turn, replies in order", law_12_one_turn_in_order),
-    (13, "no tool without permission", law_13_no_tool_without_permission),
-    (14, "nothing new after a cancel", law_14_nothing_new_after_a_cancel),
-    (17, "ticks do what is due and no more", law_17_ticks_do_what_is_due),
+    (
+        7,
+        "folding gives the live state",
+        law_07_folding_gives_the_live_state,
+    ),
+    (
+        8,
+        "the same journal, the same records",
+        law_08_same_journal_same_records,
+    ),
+    (
+        9,
+        "every durable prefix restores",
+        law_09_every_prefix_restores,
+    ),
+    (
+        10,
+        "progress changes nothing",
+        law_10_progress_changes_nothing,
+    ),
+    (
+        11,
+        "sessions do not touch each other",
+        law_11_sessions_are_apart,
+    ),
+    (
+        12,
+        "one live turn, replies in order",
+        law_12_one_turn_in_order,
+    ),
+    (
+        13,
+        "no tool without permission",
+        law_13_no_tool_without_permission,
+    ),
+    (
+        14,
+        "nothing new after a cancel",
+        law_14_nothing_new_after_a_cancel,
+    ),
+    (
+        17,
+        "ticks do what is due and no more",
+        law_17_ticks_do_what_is_due,
+    ),
     (18, "everything is bounded, aloud", law_18_bounded_aloud),
-    (19, "chunk boundaries mean nothing", law_19_chunks_mean_nothing),
+    (
+        19,
+        "chunk boundaries mean nothing",
+        law_19_chunks_mean_nothing,
+    ),
     (20, "quiet in the end", law_20_quiet_in_the_end),
     (21, "what was exported restores", law_21_exports_restore),
     (22, "a secret is never seen again", law_22_canary_never_seen),

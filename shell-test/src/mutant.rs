@@ -126,36 +126,121 @@ pub type Mutant = (u8, &'static str, Break);
 
 /// At least one mutant for every law.
 pub const MUTANTS: &[Mutant] = &[
-    (1, "a delivery is lost", Break::World(Meddling::LosesDeliveries)),
-    (1, "a delivery is made twice", Break::World(Meddling::ShowsTwice)),
-    (1, "a message ends with what nobody said", Break::Story(reply_made_up)),
-    (2, "a channel is acknowledged at once", Break::World(Meddling::AcknowledgesEarly)),
-    (2, "the gate opens too early", Break::World(Meddling::OpensEarly)),
+    (
+        1,
+        "a delivery is lost",
+        Break::World(Meddling::LosesDeliveries),
+    ),
+    (
+        1,
+        "a delivery is made twice",
+        Break::World(Meddling::ShowsTwice),
+    ),
+    (
+        1,
+        "a message ends with what nobody said",
+        Break::Story(reply_made_up),
+    ),
+    (
+        2,
+        "a channel is acknowledged at once",
+        Break::World(Meddling::AcknowledgesEarly),
+    ),
+    (
+        2,
+        "the gate opens too early",
+        Break::World(Meddling::OpensEarly),
+    ),
     (3, "keys are forgotten", Break::World(Meddling::ForgetsKeys)),
-    (4, "the gate opens too early", Break::World(Meddling::OpensEarly)),
-    (5, "a command runs again after a crash", Break::World(Meddling::RepeatsDoubt)),
+    (
+        4,
+        "the gate opens too early",
+        Break::World(Meddling::OpensEarly),
+    ),
+    (
+        5,
+        "a command runs again after a crash",
+        Break::World(Meddling::RepeatsDoubt),
+    ),
     (5, "a doubt is passed over", Break::Story(doubt_passed_over)),
+    (5, "nobody is told of a doubt", Break::Story(doubt_untold)),
     (6, "an effect ends twice", Break::Story(settled_twice)),
-    (6, "a stale outcome is recorded", Break::Story(stale_recorded)),
-    (7, "the state changes without a record", Break::Story(record_lost)),
+    (
+        6,
+        "a stale outcome is recorded",
+        Break::Story(stale_recorded),
+    ),
+    (
+        7,
+        "the state changes without a record",
+        Break::Story(record_lost),
+    ),
     (8, "a record differs", Break::Story(reply_altered)),
     (8, "the second run differs", Break::Story(run_differs)),
-    (9, "time runs backwards in the journal", Break::Story(time_backwards)),
-    (10, "progress leaves a record", Break::Story(progress_recorded)),
-    (11, "a step reaches into another session", Break::Story(sessions_mixed)),
-    (12, "a turn begins within a turn", Break::Story(turn_within_turn)),
+    (
+        9,
+        "time runs backwards in the journal",
+        Break::Story(time_backwards),
+    ),
+    (
+        10,
+        "progress leaves a record",
+        Break::Story(progress_recorded),
+    ),
+    (
+        11,
+        "a step reaches into another session",
+        Break::Story(sessions_mixed),
+    ),
+    (
+        12,
+        "a turn begins within a turn",
+        Break::Story(turn_within_turn),
+    ),
     (12, "a delivery overtakes another", Break::Story(overtaken)),
     (13, "nobody is asked", Break::World(Meddling::AsksNobody)),
     (13, "silence counts as a yes", Break::Story(silence_is_yes)),
     (14, "a stopped turn goes on", Break::Story(stopped_goes_on)),
-    (17, "a due tick does nothing", Break::Story(due_tick_ignored)),
-    (17, "an early tick does something", Break::Story(early_tick_acts)),
-    (18, "a queue has no bound", Break::World(Meddling::TakesEverything)),
-    (18, "a message is refused in silence", Break::Story(refused_in_silence)),
-    (19, "a reply depends on its last chunk alone", Break::Story(chunk_lost)),
-    (20, "the clock never ticks", Break::World(Meddling::NeverTicks)),
-    (21, "positions run backwards in an export", Break::Story(time_backwards)),
-    (22, "a stranger is heard", Break::World(Meddling::TrustsStrangers)),
+    (
+        17,
+        "a due tick does nothing",
+        Break::Story(due_tick_ignored),
+    ),
+    (
+        17,
+        "an early tick does something",
+        Break::Story(early_tick_acts),
+    ),
+    (
+        18,
+        "a queue has no bound",
+        Break::World(Meddling::TakesEverything),
+    ),
+    (
+        18,
+        "a message is refused in silence",
+        Break::Story(refused_in_silence),
+    ),
+    (
+        19,
+        "a reply depends on its last chunk alone",
+        Break::Story(chunk_lost),
+    ),
+    (
+        20,
+        "the clock never ticks",
+        Break::World(Meddling::NeverTicks),
+    ),
+    (
+        21,
+        "positions run backwards in an export",
+        Break::Story(time_backwards),
+    ),
+    (
+        22,
+        "a stranger is heard",
+        Break::World(Meddling::TrustsStrangers),
+    ),
 ];
 
 /// Changes the first line that the change takes to.
@@ -181,7 +266,18 @@ fn reply_made_up(story: &mut Story) {
 }
 
 fn doubt_passed_over(story: &mut Story) {
-    story.tamper(|line| line.records.retain(|r| !matches!(r, Record::Doubted { .. })));
+    story.tamper(|line| {
+        line.records
+            .retain(|r| !matches!(r, Record::Doubted { .. }))
+    });
+}
+
+fn doubt_untold(story: &mut Story) {
+    story.tamper(|line| {
+        if position(line, |r| matches!(r, Record::Doubted { .. })).is_some() {
+            line.records.retain(|r| !matches!(r, Record::Queued { .. }));
+        }
+    });
 }
 
 fn settled_twice(story: &mut Story) {
@@ -205,7 +301,9 @@ fn stale_recorded(story: &mut Story) {
 }
 
 fn record_lost(story: &mut Story) {
-    first(story, |line| line.records.len() > 2 && line.records.pop().is_some());
+    first(story, |line| {
+        line.records.len() > 2 && line.records.pop().is_some()
+    });
 }
 
 fn reply_altered(story: &mut Story) {
@@ -222,14 +320,20 @@ fn reply_altered(story: &mut Story) {
 }
 
 fn run_differs(story: &mut Story) {
-    story.events.retain(|event| !matches!(event, Event::Healed(_)));
+    story
+        .events
+        .retain(|event| !matches!(event, Event::Healed(_)));
 }
 
 fn time_backwards(story: &mut Story) {
     let mut skipped = 0;
     first(story, |line| {
         skipped += u8::from(!line.records.is_empty());
-        line.at = if skipped == 9 { Time::from_ms(u64::MAX / 2) } else { line.at };
+        line.at = if skipped == 9 {
+            Time::from_ms(u64::MAX / 2)
+        } else {
+            line.at
+        };
         skipped == 9
     });
 }
@@ -250,9 +354,15 @@ fn sessions_mixed(story: &mut Story) {
     let mut other: Option<Record> = None;
     first(story, |line| {
         let own = line.session;
-        let found = other.clone().filter(|r| own.is_some() && r.session() != own);
+        let found = other
+            .clone()
+            .filter(|r| own.is_some() && r.session() != own);
         line.records.extend(found.clone());
-        other = line.records.first().cloned().filter(|r| r.session().is_some());
+        other = line
+            .records
+            .first()
+            .cloned()
+            .filter(|r| r.session().is_some());
         found.is_some()
     });
 }
@@ -269,7 +379,8 @@ fn turn_within_turn(story: &mut Story) {
 
 fn overtaken(story: &mut Story) {
     first(story, |line| {
-        let delivers = |r: &Record| matches!(r, Record::Intended(e) if matches!(e.op, Op::Deliver(_)));
+        let delivers =
+            |r: &Record| matches!(r, Record::Intended(e) if matches!(e.op, Op::Deliver(_)));
         let Some(at) = position(line, delivers) else {
             return false;
         };
@@ -294,11 +405,21 @@ fn silence_is_yes(story: &mut Story) {
 fn stopped_goes_on(story: &mut Story) {
     let mut intent = None;
     first(story, |line| {
-        if let Some(at) = position(line, |r| matches!(r, Record::Intended(e) if e.turn().is_some())) {
+        if let Some(at) = position(
+            line,
+            |r| matches!(r, Record::Intended(e) if e.turn().is_some()),
+        ) {
             intent = Some(line.records[at].clone());
         }
         let stopped = |r: &Record| {
-            matches!(r, Record::TurnEnded { end: TurnEnd::Stopped, turn: Some(_), .. })
+            matches!(
+                r,
+                Record::TurnEnded {
+                    end: TurnEnd::Stopped,
+                    turn: Some(_),
+                    ..
+                }
+            )
         };
         let stops = position(line, stopped).is_some();
         if stops {
@@ -329,7 +450,9 @@ fn early_tick_acts(story: &mut Story) {
 }
 
 fn refused_in_silence(story: &mut Story) {
-    story.events.retain(|event| !matches!(event, Event::Declined { .. }));
+    story
+        .events
+        .retain(|event| !matches!(event, Event::Declined { .. }));
 }
 
 fn chunk_lost(story: &mut Story) {

@@ -90,7 +90,7 @@ impl Plan {
                 seed,
                 batch: rng.between(1, 6) as usize,
                 snapshot_every: *rng.pick(&[0, 7, 40]),
-                look_every: rng.between(5, 15),
+                look_every: rng.between(15, 40),
                 heal_ms: 1_500_000,
                 settings: settings(&mut rng),
             },
@@ -170,7 +170,11 @@ fn send(at_ms: u64, nth: u64, rng: &mut Rng) -> Item {
             key: format!("k{nth}"),
             peer: if stranger { "cli:eve" } else { OWNER }.into(),
             session,
-            text: if stranger { format!("m{nth}. {CANARY}") } else { words(nth, rng) },
+            text: if stranger {
+                format!("m{nth}. {CANARY}")
+            } else {
+                words(nth, rng)
+            },
         },
     }
 }
@@ -195,7 +199,9 @@ fn words(nth: u64, rng: &mut Rng) -> String {
 }
 
 fn round(rng: &mut Rng) -> String {
-    const CALLS: &[&str] = &["read", "read", "run", "run", "run", "write", "bad", "ghost", "wipe"];
+    const CALLS: &[&str] = &[
+        "read", "read", "run", "run", "run", "write", "bad", "ghost", "wipe",
+    ];
     let calls: Vec<&str> = (0..rng.between(1, 3)).map(|_| *rng.pick(CALLS)).collect();
     calls.join(",")
 }
@@ -203,7 +209,13 @@ fn round(rng: &mut Rng) -> String {
 /// The operator's choices, drawn.
 fn settings(rng: &mut Rng) -> Settings {
     let mut settings = base_settings();
-    settings.policy.mode = *rng.pick(&[Mode::Full, Mode::Full, Mode::Full, Mode::Ask, Mode::ReadOnly]);
+    settings.policy.mode = *rng.pick(&[
+        Mode::Full,
+        Mode::Full,
+        Mode::Full,
+        Mode::Ask,
+        Mode::ReadOnly,
+    ]);
     settings.limits.queued_messages = *rng.pick(&[2, 8, 64]);
     settings.limits.model_attempts = *rng.pick(&[1, 3, 5]);
     settings.limits.turn_ms = *rng.pick(&[200_000, 3_600_000]);

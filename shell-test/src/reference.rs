@@ -30,6 +30,7 @@ pub struct Reference {
 struct Call {
     session: SessionId,
     turn: TurnId,
+    at: Time,
     asked: Vec<String>,
     said: Vec<String>,
 }
@@ -97,6 +98,7 @@ impl Reference {
         let call = self.calls.entry(effect.id).or_insert(Call {
             session: model.session,
             turn: model.turn,
+            at: self.now,
             asked: Vec::new(),
             said: Vec::new(),
         });
@@ -128,6 +130,15 @@ impl Reference {
         }
     }
 
+    /// When the turns that read this message first asked the model.
+    fn turns_of(&self, arrival: &Arrival) -> impl Iterator<Item = Time> {
+        let heard = |call: &&Call| call.asked.contains(&arrival.text);
+        self.calls.values().filter(heard).filter_map(|call| {
+            let same = self.calls.values().filter(|other| other.turn == call.turn);
+            same.map(|other| other.at).min()
+        })
+    }
+
     fn judge(&self, story: &Story, shown: &Deliver, of: &Arrival, at: Time) -> Option<String> {
         let session = of.session.as_ref().unwrap_or(&of.origin);
         let stopped = self.stopped.contains(session);
@@ -141,15 +152,21 @@ impl Reference {
                 let said = |call: &&Call| {
                     call.session == shown.session
                         && call.asked.contains(&of.text)
-                        && call.said.iter().any(|said| said.trim().ends_with(text.trim()))
+                        && call
+                            .said
+                            .iter()
+                            .any(|said| said.trim().ends_with(text.trim()))
                 };
                 let heard = self.calls.values().any(|call| said(&call));
                 (!heard).then(|| "the model never said that to it".into())
             }
             Body::Failure(_) => {
                 let limits = &story.plan.rules.settings.limits;
-                let late = self.now.since_ms(at) >= limits.turn_ms;
-                let excused = late || stopped || self.troubled.contains(&shown.session);
+                let late = |at: Time| self.now.since_ms(at) >= limits.turn_ms;
+                let excused = late(at)
+                    || self.turns_of(of).any(late)
+                    || stopped
+                    || self.troubled.contains(&shown.session);
                 (!excused).then(|| "nothing went wrong".into())
             }
         }

@@ -58,11 +58,14 @@ fn mix(mut z: u64) -> u64 {
 /// A short name for a long text, where nobody is out to fool us.
 pub fn fingerprint(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
-    let fold = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let hash = words
+    let fold =
+        |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let hash = words.iter().fold(bytes.len() as u64, |hash, word| {
+        fold(hash, u64::from_le_bytes(*word))
+    });
+    mix(rest
         .iter()
-        .fold(bytes.len() as u64, |hash, word| fold(hash, u64::from_le_bytes(*word)));
-    mix(rest.iter().fold(hash, |hash, byte| fold(hash, u64::from(*byte))))
+        .fold(hash, |hash, byte| fold(hash, u64::from(*byte))))
 }
 
 #[cfg(test)]
@@ -73,7 +76,10 @@ mod tests {
     fn a_seed_is_forever() {
         let mut rng = Rng::new(1);
         let drawn = [rng.bits(), rng.bits(), rng.bits()];
-        assert_eq!(drawn, DRAWN, "old seeds in bug reports would mean other worlds");
+        assert_eq!(
+            drawn, DRAWN,
+            "old seeds in bug reports would mean other worlds"
+        );
         assert_ne!(Rng::keyed(1, &[1, 2]).bits(), Rng::keyed(1, &[2, 1]).bits());
     }
 

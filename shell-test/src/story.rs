@@ -182,7 +182,8 @@ impl Story {
 
     /// How many of them left records.
     pub fn journaled(&self) -> u64 {
-        let left = |event: &&Event| matches!(event, Event::Stepped(step) if !step.line.records.is_empty());
+        let left =
+            |event: &&Event| matches!(event, Event::Stepped(step) if !step.line.records.is_empty());
         self.events.iter().filter(left).count() as u64
     }
 
@@ -230,9 +231,9 @@ fn tell(told: &mut String, index: usize, event: &Event) {
                 line.at.as_ms(),
                 clip(&input)
             );
-            line.records
-                .iter()
-                .try_for_each(|record| writeln!(told, "         -> {}", clip(&format!("{record:?}"))))
+            line.records.iter().try_for_each(|record| {
+                writeln!(told, "         -> {}", clip(&format!("{record:?}")))
+            })
         }
         other => writeln!(told, "{index:>5}  {}", clip(&format!("{other:?}"))),
     };
@@ -240,7 +241,11 @@ fn tell(told: &mut String, index: usize, event: &Event) {
 
 fn clip(text: &str) -> String {
     let kept: String = text.chars().take(300).collect();
-    if kept.len() < text.len() { kept + " …" } else { kept }
+    if kept.len() < text.len() {
+        kept + " …"
+    } else {
+        kept
+    }
 }
 
 /// What is durable, and what was decided in this life, as a story goes on.

@@ -188,7 +188,8 @@ impl World {
     }
 
     fn is_due(&self) -> bool {
-        self.deadline().is_some_and(|(at, _)| at <= self.agenda.now())
+        self.deadline()
+            .is_some_and(|(at, _)| at <= self.agenda.now())
     }
 
     /// Something happens. What the core is to hear of it comes back.
@@ -267,7 +268,8 @@ impl World {
         let found = match self.disk.restore() {
             Ok(found) => found,
             Err(unreadable) => {
-                self.events.push(Event::Unrestorable(unreadable.to_string()));
+                self.events
+                    .push(Event::Unrestorable(unreadable.to_string()));
                 return None;
             }
         };
@@ -312,8 +314,7 @@ impl World {
             self.dying = self.faults.crash(self.counts.steps);
             self.disk.append(line.clone());
             if self.faults.tick(self.counts.steps) {
-                self.agenda
-                    .put(Owner::Process, at, Due::Feed(Input::Tick));
+                self.agenda.put(Owner::Process, at, Due::Feed(Input::Tick));
             }
         }
         self.events.push(Event::Stepped(Stepped {
@@ -426,7 +427,9 @@ impl World {
                 self.counts.model += 1;
                 let trouble = self.faults.model(self.counts.model);
                 match &prompt {
-                    Some(prompt) => effect::model::pretend(&effect, call, prompt, trouble, &mut luck),
+                    Some(prompt) => {
+                        effect::model::pretend(&effect, call, prompt, trouble, &mut luck)
+                    }
                     None => Course::default(),
                 }
             }

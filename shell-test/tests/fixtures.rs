@@ -4,12 +4,12 @@
 //! `OPENPISTA_WRITE_FIXTURES=1` writes the journal of the present format anew. Once a version is
 //! released its journal is never written again; a new format gets a new file.
 
+use openpista_core::replay::{Line, Replay};
 use openpista_shell_test::exhaustive::{crashed, script};
 use openpista_shell_test::fault::Cut;
 use openpista_shell_test::law;
 use openpista_shell_test::plan::Plan;
 use openpista_shell_test::world;
-use openpista_core::replay::{Line, Replay};
 use std::path::PathBuf;
 
 fn fixtures(ending: &str) -> Vec<(PathBuf, String)> {
@@ -29,11 +29,17 @@ fn fixtures(ending: &str) -> Vec<(PathBuf, String)> {
 fn law_21_every_released_format_restores_and_replays() {
     if std::env::var_os("OPENPISTA_WRITE_FIXTURES").is_some() {
         let story = world::run(&crashed(&script(), &[(30, Cut::BeforeReport)]));
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/format-1.journal.jsonl");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/fixtures/format-1.journal.jsonl"
+        );
         std::fs::write(path, law::export(&story.journal())).expect("a fixture is written");
     }
     let journals = fixtures(".journal.jsonl");
-    assert!(!journals.is_empty(), "there is no journal of a released format");
+    assert!(
+        !journals.is_empty(),
+        "there is no journal of a released format"
+    );
     for (path, text) in journals {
         let folded = law::import(&text);
         let folded = folded.unwrap_or_else(|why| panic!("{}: {why}", path.display()));
@@ -43,7 +49,12 @@ fn law_21_every_released_format_restores_and_replays() {
             let followed = replay.follow(&line);
             followed.unwrap_or_else(|found| panic!("{}: {found:?}", path.display()));
         }
-        assert_eq!(replay.core().snapshot(), folded.snapshot(), "{}", path.display());
+        assert_eq!(
+            replay.core().snapshot(),
+            folded.snapshot(),
+            "{}",
+            path.display()
+        );
     }
 }
 

@@ -56,7 +56,11 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         tool,
         arguments,
     });
-    let finish = prop_oneof![Just(Finish::Stop), Just(Finish::Length), Just(Finish::Filter)];
+    let finish = prop_oneof![
+        Just(Finish::Stop),
+        Just(Finish::Length),
+        Just(Finish::Filter)
+    ];
     let reply = (text, prop::collection::vec(call, 0..20), finish);
     prop_oneof![
         4 => reply.prop_map(|(text, calls, finish)| {
@@ -209,9 +213,7 @@ impl Known {
 /// Mostly the outcome has to be of its effect's kind, or nothing would ever happen.
 fn fit(op: &Op, outcome: Outcome) -> Outcome {
     match (op, outcome) {
-        (Op::Deliver(_), Outcome::Model(_) | Outcome::Cancel(_)) => {
-            Outcome::Deliver(Ok(Delivered))
-        }
+        (Op::Deliver(_), Outcome::Model(_) | Outcome::Cancel(_)) => Outcome::Deliver(Ok(Delivered)),
         (Op::Model(_), Outcome::Deliver(_)) => Outcome::Model(Ok(Reply {
             text: "hello".into(),
             ..Reply::default()

@@ -1,5 +1,6 @@
 //! Every check can fail: breaking law N on purpose turns law N's check red.
 
+use openpista_core::effect::Op;
 use openpista_shell_test::exhaustive::{crashed, script};
 use openpista_shell_test::fault::Cut;
 use openpista_shell_test::law::{self, LAWS};
@@ -7,15 +8,20 @@ use openpista_shell_test::mutant::{Break, MUTANTS, Meddling};
 use openpista_shell_test::plan::Plan;
 use openpista_shell_test::story::Event;
 use openpista_shell_test::world;
-use openpista_core::effect::Op;
 
 /// The script, with a crash at the step that lets a doubtful tool run.
 fn plan() -> Plan {
     let script = script();
     let story = world::run(&script);
-    let runs = |event: &&Event| matches!(event, Event::Started { effect, .. }
-        if matches!(&effect.op, Op::Tool(run) if run.tool == "system.run"));
-    let ran = story.events.iter().rfind(runs).expect("the script runs a command");
+    let runs = |event: &&Event| {
+        matches!(event, Event::Started { effect, .. }
+        if matches!(&effect.op, Op::Tool(run) if run.tool == "system.run"))
+    };
+    let ran = story
+        .events
+        .iter()
+        .rfind(runs)
+        .expect("the script runs a command");
     let Event::Started { effect, .. } = ran else {
         unreachable!()
     };

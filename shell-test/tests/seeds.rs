@@ -32,8 +32,14 @@ fn every_law_holds_in_every_world() {
             panic!("{}\n{}", broken.report(&story), keep(&story, broken));
         }
     }
-    println!("{seeds} seeds, {} steps each on average", steps / seeds.max(1));
-    assert!(steps / seeds.max(1) >= 200, "the worlds have become too small");
+    println!(
+        "{seeds} seeds, {} steps each on average",
+        steps / seeds.max(1)
+    );
+    assert!(
+        steps / seeds.max(1) >= 200,
+        "the worlds have become too small"
+    );
 }
 
 /// Writes the few things that make it fail into a fixture.

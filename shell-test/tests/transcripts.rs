@@ -19,7 +19,9 @@ fn screen(story: &Story) -> String {
     for event in &story.events {
         let _ = match event {
             Event::Sent(a) => writeln!(text, "{} > {}", a.origin, a.text),
-            Event::Declined { origin, refusal, .. } => writeln!(text, "{origin} ! {refusal}"),
+            Event::Declined {
+                origin, refusal, ..
+            } => writeln!(text, "{origin} ! {refusal}"),
             Event::Crashed { .. } => writeln!(text, "-- crash --"),
             Event::Shown { delivery, .. } => {
                 let again = if delivery.repeated { " (again)" } else { "" };
@@ -27,9 +29,10 @@ fn screen(story: &Story) -> String {
                     Body::Reply(body) => ("", body.clone()),
                     Body::Failure(body) => ("failure: ", body.clone()),
                     Body::Notice(body) => ("notice: ", body.clone()),
-                    Body::Question(q) => {
-                        ("question: ", format!("{} {} ({})", q.tool, q.arguments, q.reason))
-                    }
+                    Body::Question(q) => (
+                        "question: ",
+                        format!("{} {} ({})", q.tool, q.arguments, q.reason),
+                    ),
                 };
                 writeln!(text, "{} <{again} {kind}{body}", delivery.origin)
             }
@@ -118,7 +121,8 @@ fn what_the_model_is_told_of_its_calls() {
         nth: 2,
         how: ToolTrouble::Fails,
     };
-    plan.items.extend([answered(1, true), answered(2, false), Item::Fault(fails)]);
+    plan.items
+        .extend([answered(1, true), answered(2, false), Item::Fault(fails)]);
     insta::assert_snapshot!(last_prompt(&world::run(&plan)));
 }
 
@@ -142,7 +146,9 @@ fn the_sentence_for_each_failure() {
     let bounds: [(&str, &str, fn(&mut Limits)); 3] = [
         ("no progress", "m1. loop", |_| {}),
         ("too many rounds", "m1. deep", |_| {}),
-        ("too long", "m1. plan write", |limits| limits.turn_ms = 60_000),
+        ("too long", "m1. plan write", |limits| {
+            limits.turn_ms = 60_000
+        }),
     ];
     for (name, wish, limits) in bounds {
         let story = world::run(&one(wish, limits, &[]));

@@ -17,7 +17,10 @@ pub fn pretend(delivery: &Deliver, trouble: Option<DeliverTrouble>, luck: &mut R
         None => (true, Some(Ok(Delivered))),
         Some(DeliverTrouble::RateLimited) => {
             let retry_after_ms = luck.chance(50).then_some(3_000);
-            (false, Some(Err(DeliverFault::RateLimited { retry_after_ms })))
+            (
+                false,
+                Some(Err(DeliverFault::RateLimited { retry_after_ms })),
+            )
         }
         // A channel that has shown a text once does not refuse its formatting later.
         Some(DeliverTrouble::Unformatted) if delivery.rich && !delivery.repeated => {

@@ -98,7 +98,9 @@ fn reply(messages: &[&Message], luck: &mut Rng) -> String {
     let heard: Vec<&str> = heard.collect();
     let length = *luck.pick(&[0, 0, 3, 40]);
     let filler = "and so it goes ".repeat(length);
-    format!("I heard {} {filler}", heard.join(" ")).trim().into()
+    format!("I heard {} {filler}", heard.join(" "))
+        .trim()
+        .into()
 }
 
 fn calls(wish: &str, marker: &str, round: usize) -> Vec<ToolCall> {

@@ -93,7 +93,11 @@ pub fn law_09_every_prefix_restores(evidence: &Evidence<'_>) -> Verdict {
             settings: rules.settings.clone(),
             unix_ms: 0,
         };
-        if core.step(at, Input::Boot(Box::new(boot))).records.is_empty() {
+        if core
+            .step(at, Input::Boot(Box::new(boot)))
+            .records
+            .is_empty()
+        {
             return broken(9, last, "a start leaves no record");
         }
         let mut patience = 1_000;
@@ -134,7 +138,11 @@ pub fn law_10_progress_changes_nothing(evidence: &Evidence<'_>) -> Verdict {
         }
         let step = core.step(line.at, line.input.clone());
         if step.records != line.records {
-            return broken(10, line.seq, "progress before this step changed its records");
+            return broken(
+                10,
+                line.seq,
+                "progress before this step changed its records",
+            );
         }
         seen.extend(step.records.iter().filter_map(|record| match record {
             Record::Intended(effect) => Some(effect.id),
@@ -172,7 +180,11 @@ pub fn law_21_exports_restore(evidence: &Evidence<'_>) -> Verdict {
     };
     match Core::restore(None, evidence.journal.iter().map(past)) {
         Ok(direct) if direct.snapshot() == core.snapshot() => Ok(()),
-        Ok(_) => broken(21, None, "an export folds to another state than its journal"),
+        Ok(_) => broken(
+            21,
+            None,
+            "an export folds to another state than its journal",
+        ),
         Err(unreadable) => broken(21, unreadable.seq, unreadable.to_string()),
     }
 }

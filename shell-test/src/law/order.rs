@@ -205,13 +205,20 @@ impl Permissions {
         let Some(spec) = settings.tools.iter().find(|spec| spec.name == run.tool) else {
             return Err(format!("there is no tool {}", run.tool));
         };
-        let mode = if spec.read_only { Mode::Full } else { self.mode(settings, &run.tool) };
+        let mode = if spec.read_only {
+            Mode::Full
+        } else {
+            self.mode(settings, &run.tool)
+        };
         match (mode, self.verdicts.get(&run.call)) {
             (Mode::Full, Some(May::Allow { .. })) => Ok(()),
             (Mode::Ask, Some(May::Allow { .. })) if self.typed(run) => Ok(()),
             (Mode::Ask, Some(May::Ask { .. })) => match self.granted.remove(&run.call) {
                 Some(q) if q.tool == run.tool && q.arguments == run.arguments => Ok(()),
-                Some(q) => Err(format!("allowed was {} {}, not {run:?}", q.tool, q.arguments)),
+                Some(q) => Err(format!(
+                    "allowed was {} {}, not {run:?}",
+                    q.tool, q.arguments
+                )),
                 None => Err(format!("nobody allowed {run:?}")),
             },
             (mode, verdict) => Err(format!("{run:?} runs under {mode:?} with {verdict:?}")),
@@ -233,8 +240,7 @@ impl Permissions {
     /// Did somebody in this turn type the very command?
     fn typed(&self, run: &RunTool) -> bool {
         let mut texts = self.joined.iter().filter_map(|m| self.texts.get(m));
-        let arguments: serde_json::Value =
-            serde_json::from_str(&run.arguments).unwrap_or_default();
+        let arguments: serde_json::Value = serde_json::from_str(&run.arguments).unwrap_or_default();
         let command = arguments["command"].as_str().unwrap_or("\0");
         texts.any(|(_, text)| text.strip_prefix("! ") == Some(command))
     }
@@ -336,7 +342,9 @@ pub fn law_18_bounded_aloud(evidence: &Evidence<'_>) -> Verdict {
                 queue.retain(|message| !messages.contains(message));
                 false
             }
-            Record::TurnEnded { session, ends, end, .. } => {
+            Record::TurnEnded {
+                session, ends, end, ..
+            } => {
                 let queue = waiting.entry(*session).or_default();
                 queue.retain(|message| !ends.iter().any(|end| end.message == *message));
                 *end == TurnEnd::Stopped && !queue.is_empty()

@@ -8,7 +8,7 @@ use crate::reference::Reference;
 use crate::story::{Event, Lines};
 use openpista_core::effect::deliver::DeliverFault;
 use openpista_core::effect::{Effect, Op, Outcome, Recovery};
-use openpista_core::id::{Attempt, EffectId, MessageId, Seq};
+use openpista_core::id::{Attempt, EffectId, MessageId, Seq, TurnId};
 use openpista_core::input::Input;
 use openpista_core::record::Record;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +39,11 @@ pub fn law_01_one_visible_end(evidence: &Evidence<'_>) -> Verdict {
         }
         let seen = shown.get(&message).map_or(0, BTreeSet::len);
         if seen > 1 || (seen == 0 && !gone.contains(&message)) {
-            return broken(1, seq, format!("message {message} was answered {seen} times"));
+            return broken(
+                1,
+                seq,
+                format!("message {message} was answered {seen} times"),
+            );
         }
     }
     match Reference::new(evidence.story).objection() {
@@ -49,9 +53,7 @@ pub fn law_01_one_visible_end(evidence: &Evidence<'_>) -> Verdict {
 }
 
 /// By which deliveries each message's end was seen.
-fn shown_ends(
-    evidence: &Evidence<'_>,
-) -> Result<BTreeMap<MessageId, BTreeSet<EffectId>>, Broken> {
+fn shown_ends(evidence: &Evidence<'_>) -> Result<BTreeMap<MessageId, BTreeSet<EffectId>>, Broken> {
     let mut seen: BTreeSet<EffectId> = BTreeSet::new();
     let mut shown: BTreeMap<MessageId, BTreeSet<EffectId>> = BTreeMap::new();
     for event in &evidence.story.events {
@@ -110,7 +112,11 @@ pub fn law_02_acknowledged_when_durable(evidence: &Evidence<'_>) -> Verdict {
         if let Event::Acked { origin, key } = event
             && !durable.contains(&(origin.clone(), key.clone()))
         {
-            return broken(2, None, format!("{origin} {key} was acknowledged too early"));
+            return broken(
+                2,
+                None,
+                format!("{origin} {key} was acknowledged too early"),
+            );
         }
     }
     Ok(())
@@ -144,7 +150,10 @@ pub fn law_04_durable_intent_first(evidence: &Evidence<'_>) -> Verdict {
         if let Event::Started { effect, .. } = event
             && !intended.remove(&(effect.id, effect.attempt))
         {
-            let why = format!("{} attempt {} has no durable intent", effect.id, effect.attempt.0);
+            let why = format!(
+                "{} attempt {} has no durable intent",
+                effect.id, effect.attempt.0
+            );
             return broken(4, effect.id.seq, why);
         }
     }
@@ -169,13 +178,7 @@ pub fn law_05_doubt_starts_once(evidence: &Evidence<'_>) -> Verdict {
             _ => {}
         }
     }
-    for line in &evidence.journal {
-        let doubts = |r: &Record| matches!(r, Record::Doubted { .. });
-        let tells = |r: &Record| matches!(r, Record::Queued { .. });
-        if line.records.iter().any(doubts) && !line.records.iter().any(tells) {
-            return broken(5, line.seq, "a doubt, and the person is not told");
-        }
-    }
+    doubts_are_told(evidence)?;
     let mut started: BTreeSet<EffectId> = BTreeSet::new();
     let mut running: BTreeSet<EffectId> = BTreeSet::new();
     for event in &evidence.story.events {
@@ -197,6 +200,26 @@ pub fn law_05_doubt_starts_once(evidence: &Evidence<'_>) -> Verdict {
                 }
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// While a turn lives, a doubt about its work is told to its people in the same step.
+fn doubts_are_told(evidence: &Evidence<'_>) -> Verdict {
+    let mut working: BTreeMap<EffectId, TurnId> = BTreeMap::new();
+    for line in &evidence.journal {
+        let tells = |r: &Record| matches!(r, Record::Queued { .. });
+        let told = line.records.iter().any(tells);
+        for record in &line.records {
+            match record {
+                Record::Intended(effect) => working.extend(effect.turn().map(|t| (effect.id, t))),
+                Record::TurnEnded { turn, .. } => working.retain(|_, of| Some(*of) != *turn),
+                Record::Doubted { effect, .. } if working.contains_key(effect) && !told => {
+                    return broken(5, line.seq, format!("{effect} is in doubt, nobody is told"));
+                }
+                _ => {}
+            }
         }
     }
     Ok(())
@@ -291,10 +314,10 @@ pub fn law_19_chunks_mean_nothing(evidence: &Evidence<'_>) -> Verdict {
             let why = format!("meant was {meant:?}, heard {heard:?}");
             return broken(19, modelled.effect.seq, why);
         }
-        let whole = vec![modelled.chunks.concat()];
-        let bytes: Vec<Vec<u8>> = whole[0].iter().map(|byte| vec![*byte]).collect();
-        for chunks in [&whole, &bytes] {
-            if wire::read(&modelled.prompt, modelled.status, chunks) != *heard {
+        let whole = modelled.chunks.concat();
+        for size in [whole.len().max(1), 3] {
+            let chunks: Vec<Vec<u8>> = whole.chunks(size).map(<[u8]>::to_vec).collect();
+            if wire::read(&modelled.prompt, modelled.status, &chunks) != *heard {
                 let why = format!("{} reads differently when cut elsewhere", modelled.effect);
                 return broken(19, modelled.effect.seq, why);
             }
@@ -308,7 +331,10 @@ pub fn law_20_quiet_in_the_end(evidence: &Evidence<'_>) -> Verdict {
     match evidence.story.events.last() {
         Some(Event::Ended { quiet: true, .. }) => Ok(()),
         Some(Event::Ended { at, deadline, .. }) => {
-            let why = format!("still not quiet at {} ms; waits for {deadline:?}", at.as_ms());
+            let why = format!(
+                "still not quiet at {} ms; waits for {deadline:?}",
+                at.as_ms()
+            );
             broken(20, evidence.journal.last().map(|line| line.seq), why)
         }
         other => broken(20, None, format!("ended with {other:?}")),
@@ -319,7 +345,10 @@ pub fn law_20_quiet_in_the_end(evidence: &Evidence<'_>) -> Verdict {
 /// prompt, and before nobody's eyes.
 pub fn law_22_canary_never_seen(evidence: &Evidence<'_>) -> Verdict {
     for line in &evidence.journal {
-        if serde_json::to_string(line).unwrap_or_default().contains(CANARY) {
+        if serde_json::to_string(line)
+            .unwrap_or_default()
+            .contains(CANARY)
+        {
             return broken(22, line.seq, "the canary is in the journal");
         }
     }
