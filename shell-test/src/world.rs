@@ -5,21 +5,20 @@
 //! gate the receipt, act. What a step decided leaves the core only through the same
 //! [`Gate`] as in production. Running a plan draws nothing: the same plan gives the same story.
 
+mod act;
+
 use crate::channel::{Channels, REDELIVER_MS};
 use crate::clock::{Agenda, Owner};
 use crate::disk::Disk;
-use crate::effect::{self, Course};
 use crate::fault::{Cut, Faults};
 use crate::mutant::Meddling;
 use crate::plan::{Item, Plan};
-use crate::seed::{Rng, fingerprint};
+use crate::seed::fingerprint;
 use crate::story::{Event, Stepped, Story};
 use openpista_core::Core;
-use openpista_core::effect::cancel::{Cancel, Cancelled};
-use openpista_core::effect::deliver::{Body, Deliver};
-use openpista_core::effect::{Effect, Op, Outcome};
-use openpista_core::gate::{Cleared, Gate, Opened, Receipt};
-use openpista_core::hint::Hint;
+use openpista_core::effect::deliver::Deliver;
+use openpista_core::effect::{Effect, Outcome};
+use openpista_core::gate::{Gate, Receipt};
 use openpista_core::id::{Attempt, EffectId};
 use openpista_core::input::{Arrival, Boot, Input, Order};
 use openpista_core::replay::Line;
@@ -306,7 +305,10 @@ impl World {
         };
         let after = core.deadline();
         self.counts.inputs += 1;
-        let looked_at = self.counts.inputs % self.plan.rules.look_every == 0;
+        let looked_at = self
+            .counts
+            .inputs
+            .is_multiple_of(self.plan.rules.look_every);
         let state = looked_at.then(|| fingerprint(&core.snapshot()));
         self.meddling.line(&mut line);
         if !line.records.is_empty() {
@@ -366,7 +368,7 @@ impl World {
         let every = self.plan.rules.snapshot_every;
         if let Some(core) = &self.core
             && every > 0
-            && self.disk.through().0 % every == 0
+            && self.disk.through().0.is_multiple_of(every)
         {
             self.disk.keep(self.disk.through(), core.snapshot());
         }
@@ -381,145 +383,6 @@ impl World {
         let through = self.disk.through();
         self.events.push(Event::Crashed { cut, through });
         self.put(Owner::Outside, RESTART_MS, Due::Start);
-    }
-
-    /// The part of the shell that acts.
-    fn act(&mut self, opened: Opened, reach: Reach) {
-        match opened {
-            Opened::Hint(Hint::Ack { origin, key }) => {
-                self.counts.acks += 1;
-                if !self.faults.lose_ack(self.counts.acks) {
-                    self.acknowledge(&origin, &key);
-                }
-            }
-            Opened::Hint(Hint::Refuse {
-                origin,
-                key,
-                refusal,
-            }) => {
-                self.channels.forget(&origin, &key);
-                self.events.push(Event::Declined {
-                    origin,
-                    key,
-                    refusal,
-                });
-            }
-            Opened::Hint(Hint::Show { .. }) => {}
-            Opened::Effect(cleared) => self.perform(cleared, reach),
-        }
-    }
-
-    fn acknowledge(&mut self, origin: &str, key: &str) {
-        self.channels.forget(origin, key);
-        self.events.push(Event::Acked {
-            origin: origin.into(),
-            key: key.into(),
-        });
-    }
-
-    fn perform(&mut self, cleared: Cleared, reach: Reach) {
-        let (effect, prompt) = cleared.into_parts();
-        let id = effect.id;
-        let key = [id.seq.0, id.slot.into(), effect.attempt.0.into()];
-        let mut luck = Rng::keyed(self.plan.rules.seed, &key);
-        let course = match &effect.op {
-            Op::Model(call) => {
-                self.counts.model += 1;
-                let trouble = self.faults.model(self.counts.model);
-                match &prompt {
-                    Some(prompt) => {
-                        effect::model::pretend(&effect, call, prompt, trouble, &mut luck)
-                    }
-                    None => Course::default(),
-                }
-            }
-            Op::Tool(run) => {
-                self.counts.tool += 1;
-                let trouble = self.faults.tool(self.counts.tool);
-                effect::tool::pretend(run, trouble, &mut luck)
-            }
-            Op::Deliver(delivery) => {
-                self.counts.deliver += 1;
-                let trouble = self.faults.deliver(self.counts.deliver);
-                effect::deliver::pretend(delivery, trouble, &mut luck)
-            }
-            Op::Cancel(cancel) => self.cancel(cancel, &mut luck),
-        };
-        self.events.push(Event::Started {
-            effect: effect.clone(),
-            prompt,
-        });
-        self.follow(effect, course, reach);
-    }
-
-    fn follow(&mut self, effect: Effect, course: Course, reach: Reach) {
-        let (id, attempt) = (effect.id, effect.attempt);
-        if reach != Reach::Begun {
-            self.events.extend(course.modelled.map(Event::Modelled));
-        }
-        if let (Op::Deliver(delivery), Some(after)) = (&effect.op, course.shown_ms) {
-            let delivery = delivery.clone();
-            match reach {
-                Reach::Done => self.show(id, attempt, delivery),
-                _ => self.put(Owner::Process, after, Due::Show(id, attempt, delivery)),
-            }
-        }
-        for (after, chunk) in course.progress {
-            let progress = Input::Progress { effect: id, chunk };
-            self.put(Owner::Process, after, Due::Feed(progress));
-        }
-        let Some((after, outcome)) = course.report else {
-            return;
-        };
-        self.counts.tickets += 1;
-        let ticket = self.counts.tickets;
-        let running = Running {
-            effect,
-            ticket,
-            outcome,
-        };
-        self.running.insert((id, attempt), running);
-        self.put(Owner::Process, after, Due::Report(id, attempt, ticket));
-    }
-
-    fn cancel(&mut self, cancel: &Cancel, luck: &mut Rng) -> Course {
-        let found = self
-            .running
-            .iter_mut()
-            .find(|((id, _), _)| *id == cancel.target);
-        let stopped = found.and_then(|(key, running)| {
-            let outcome = effect::cancel::pretend(&running.effect.op, luck)?;
-            running.outcome = outcome;
-            self.counts.tickets += 1;
-            running.ticket = self.counts.tickets;
-            Some((*key, running.ticket))
-        });
-        if let Some(((id, attempt), ticket)) = stopped {
-            self.put(Owner::Process, 4, Due::Report(id, attempt, ticket));
-        }
-        let said = match stopped {
-            Some(_) => Cancelled::Stopped,
-            None => Cancelled::Nothing,
-        };
-        Course {
-            report: Some((2, Outcome::Cancel(said))),
-            ..Course::default()
-        }
-    }
-
-    fn show(&mut self, effect: EffectId, attempt: Attempt, delivery: Deliver) {
-        if let Body::Question(question) = &delivery.body
-            && let Some(said) = self.channels.ask(question.approval)
-        {
-            self.put(Owner::Outside, said.after_ms, Due::Order(said.order));
-        }
-        let shows = self.meddling.shows();
-        let shown = Event::Shown {
-            effect,
-            attempt,
-            delivery,
-        };
-        self.events.extend(std::iter::repeat_n(shown, shows));
     }
 
     fn put(&mut self, owner: Owner, after_ms: u64, due: Due) {

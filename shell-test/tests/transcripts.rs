@@ -60,7 +60,7 @@ fn prompt_text(prompt: &Prompt) -> String {
 }
 
 fn last_prompt(story: &Story) -> String {
-    let prompts = story.events.iter().filter_map(|event| match event {
+    let mut prompts = story.events.iter().filter_map(|event| match event {
         Event::Started {
             effect: Effect {
                 op: Op::Model(_), ..
@@ -69,7 +69,7 @@ fn last_prompt(story: &Story) -> String {
         } => prompt.as_ref(),
         _ => None,
     });
-    prompts.last().map(prompt_text).unwrap_or_default()
+    prompts.next_back().map(prompt_text).unwrap_or_default()
 }
 
 /// A world with one message in it.
@@ -143,7 +143,8 @@ fn the_sentence_for_each_failure() {
         let plan = one("m1. say", |limits| limits.model_attempts = 1, &[fault]);
         let _ = writeln!(text, "# {how:?}\n{}", screen(&world::run(&plan)));
     }
-    let bounds: [(&str, &str, fn(&mut Limits)); 3] = [
+    type Bound = (&'static str, &'static str, fn(&mut Limits));
+    let bounds: [Bound; 3] = [
         ("no progress", "m1. loop", |_| {}),
         ("too many rounds", "m1. deep", |_| {}),
         ("too long", "m1. plan write", |limits| {
