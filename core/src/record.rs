@@ -2,7 +2,7 @@
 //! decides nothing (laws 7 and 9), so a later version restores what an earlier one wrote.
 
 use crate::digest::Digest;
-use crate::effect::deliver::{Body, End};
+use crate::effect::deliver::{Body, End, Question};
 use crate::effect::model::Reply;
 use crate::effect::{Effect, Outcome};
 use crate::id::{ApprovalId, Attempt, EffectId, MessageId, SessionId, TurnId};
@@ -227,6 +227,8 @@ pub struct Sought {
     pub approval: ApprovalId,
     /// The digest of the tool and its exact arguments.
     pub digest: Digest,
+    /// What is shown.
+    pub question: Question,
     /// When silence becomes a denial.
     pub expires_at: Time,
 }

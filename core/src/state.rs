@@ -2,6 +2,7 @@
 //! journal. It changes by [`State::evolve`] alone, and equal states give equal bytes (law 7).
 
 use crate::digest::Digest;
+use crate::effect::deliver::Question;
 use crate::id::{Seq, SessionId};
 use crate::machine::approval::Approvals;
 use crate::machine::intent::Intents;
@@ -57,9 +58,10 @@ impl State {
         self.intents.open_in(session)
     }
 
-    /// How many questions of a session wait for a person.
-    pub fn open_questions(&self, session: SessionId) -> usize {
-        self.approvals.waiting(session)
+    /// The questions of a session that wait for a person, oldest first. A front end that comes
+    /// after they were asked shows them again.
+    pub fn questions(&self, session: SessionId) -> impl Iterator<Item = &Question> {
+        self.approvals.questions(session)
     }
 
     /// A turn of this session is live.

@@ -2,6 +2,7 @@
 //! once, and expires into a denial (law 13). A turn's end withdraws its questions.
 
 use crate::effect::Op;
+use crate::effect::deliver::Question;
 use crate::id::{ApprovalId, SessionId};
 use crate::record::{Answer, Record, Sought};
 use crate::time::Time;
@@ -32,9 +33,16 @@ impl Approvals {
         self.granted.get(&approval)
     }
 
+    /// The questions that a session has open, oldest first.
+    pub(crate) fn questions(&self, session: SessionId) -> impl Iterator<Item = &Question> {
+        let open = self.open.values();
+        open.filter(move |s| s.session == session)
+            .map(|s| &s.question)
+    }
+
     /// How many questions a session has open.
     pub(crate) fn waiting(&self, session: SessionId) -> usize {
-        self.open.values().filter(|s| s.session == session).count()
+        self.questions(session).count()
     }
 
     /// The next question to expire.

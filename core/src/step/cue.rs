@@ -162,6 +162,7 @@ impl Stepping<'_> {
             call: index,
             approval,
             digest: policy::digest(&call.tool, &question.arguments),
+            question: question.clone(),
             expires_at: self.step.at.after_ms(limits.approval_ms),
         };
         let origins: Vec<String> = turn.origins().into_iter().map(String::from).collect();
