@@ -1,3 +1,5 @@
 //! What the tests of the shell share.
 
+pub mod history;
+pub mod home;
 pub mod server;
