@@ -247,7 +247,7 @@ impl Driver {
         }
         if let Some(session) = step.session {
             let state = self.core.state();
-            match state.is_busy(session) && state.open_questions(session) == 0 {
+            match state.is_busy(session) && state.questions(session).next().is_none() {
                 true => self.working.insert(session),
                 false => self.working.remove(&session),
             };

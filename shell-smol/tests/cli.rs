@@ -1,6 +1,6 @@
 //! The program as a person starts it: help, version, mistakes, doctor.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -159,6 +159,7 @@ fn doctor_finds_a_fresh_home_sound() {
         "workspace",
         "database",
         "disk",
+        "lock",
         "bash",
         "docker",
     ] {
@@ -187,8 +188,65 @@ fn doctor_names_each_fault_and_its_cure() {
     has("warn", " configuration ", "chmod 600");
     has("fault", " provider ", "127.0.0.1:9");
     has("fault", " workspace ", "move it");
-    has("fault", " database ", "restore a backup");
+    has("fault", " database ", "damaged");
     assert!(!out.contains("canary"), "{out}");
+}
+
+/// Answers each connection with this, and tells what was asked.
+fn serve(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let (asked, requests) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read(&mut byte).unwrap() == 0 {
+                    break;
+                }
+                request.push(byte[0]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            let _ = asked.send(String::from_utf8(request).unwrap());
+        }
+    });
+    (url, requests)
+}
+
+#[test]
+fn doctor_asks_the_server_with_the_key_and_tells_what_it_said() {
+    let home = home();
+    let doctor = |answer| {
+        let (url, requests) = serve(answer);
+        let config =
+            format!("[agent]\nprovider = \"custom\"\nmodel = \"m\"\nbase_url = \"{url}\"\n");
+        std::fs::write(home.path().join("c.toml"), config).unwrap();
+        let mut command = program(home.path());
+        command.env("OPENPISTACRAB_API_KEY", "canary-key");
+        command.args(["doctor", "--config", "c.toml"]);
+        let (status, out, _) = outcome(command.output().unwrap());
+        assert!(!out.contains("canary"), "{out}");
+        let line = out.lines().find(|line| line.contains(" provider "));
+        let request = requests.recv().unwrap().to_ascii_lowercase();
+        assert!(request.starts_with("get /v1/models "), "{request}");
+        assert!(
+            request.contains("authorization: bearer canary-key\r\n"),
+            "{request}"
+        );
+        (status, line.unwrap().to_owned())
+    };
+    let (status, line) = doctor("HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(status, 1, "{line}");
+    assert!(
+        line.starts_with("fault") && line.contains("refuses the key (401)"),
+        "{line}"
+    );
+    let (status, line) =
+        doctor("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":[{\"id\":\"m\"}]}");
+    assert_eq!(status, 0, "{line}");
+    assert!(line.starts_with("ok") && line.contains("model m"), "{line}");
 }
 
 #[test]

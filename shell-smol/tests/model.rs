@@ -9,9 +9,11 @@ use openpista_core::effect::{Chunk, Outcome, Recovery};
 use openpista_core::id::{Seq, SessionId, TurnId};
 use openpista_core::message::{Entry, Message, Prompt, ToolSpec};
 use openpista_shell_smol::effect::Stop;
-use openpista_shell_smol::effect::model::{Endpoint, Models, Provider};
+use openpista_shell_smol::effect::model::{Choice, Endpoint, Models, Provider, resolve};
 use openpista_shell_smol::secret::Secret;
 use std::convert::Infallible;
+use std::io::Write;
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::server::{Answer, Request, Server, stop_chunk, text_chunk};
@@ -310,9 +312,15 @@ fn an_error_inside_a_stream_is_found() {
 fn a_stream_that_stalls_times_out() {
     let server = Server::start(|_| Answer::events([text_chunk("So").as_str()]).then_hang());
     let models = models(&server).with_idle(Duration::from_millis(50));
-    let (result, shown) = ask_for(&models, LONG_MS);
-    assert_eq!(result, Err(ModelFault::TimedOut));
-    assert_eq!(shown, ["So"]);
+    let (alive, closed) = async_channel::bounded::<Infallible>(1);
+    // Were the stall not seen, the call would end as stopped.
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(20));
+        alive.close();
+    });
+    let (call, prompt) = (call(u64::MAX), prompt("hello"));
+    let outcome = block_on(models.call(&call, &prompt, Stop::when_closed(closed), |_| {}));
+    assert_eq!(result(outcome), Err(ModelFault::TimedOut));
 }
 
 #[test]
@@ -324,11 +332,18 @@ fn a_server_that_never_answers_meets_the_deadline() {
 #[test]
 fn a_slow_beginning_is_no_stall() {
     let server = Server::start(|_| {
-        std::thread::sleep(Duration::from_millis(300));
-        Answer::text("At last.")
+        std::thread::sleep(Duration::from_millis(200));
+        Answer::text("At last.").pausing(Duration::from_millis(200))
     });
     let models = models(&server).with_idle(Duration::from_millis(50));
     assert_eq!(ask(&models).expect("a reply").text, "At last.");
+}
+
+#[test]
+fn any_timeout_can_be_asked_for() {
+    let server = Server::start(|_| Answer::text("ok"));
+    let models = models(&server).with_idle(Duration::MAX);
+    assert_eq!(ask_for(&models, u64::MAX).0.expect("a reply").text, "ok");
 }
 
 #[test]
@@ -440,12 +455,8 @@ fn a_slash_at_the_end_of_base_url_changes_nothing() {
         let base_url = format!("{}{end}", server.base_url());
         ask(&Models::new(provider(base_url, None), 1000).unwrap()).expect("a reply");
     }
-    let paths = server.requests().into_iter().map(|request| request.path);
-    assert!(
-        paths.clone().all(|path| path == "/v1/chat/completions"),
-        "{:?}",
-        paths.last()
-    );
+    let paths: Vec<String> = server.requests().into_iter().map(|r| r.path).collect();
+    assert_eq!(paths, ["/v1/chat/completions"; 5]);
 }
 
 #[test]
@@ -474,4 +485,63 @@ fn many_calls_run_at_once() {
     for (number, asked) in asking.into_iter().enumerate() {
         assert_eq!(block_on(asked).expect("a reply").text, number.to_string());
     }
+}
+
+#[test]
+fn a_server_is_asked_for_its_first_model_that_chats() {
+    let list = r#"{"data":[{"id":"nomic-embed-text"},{"id":"llama:8b"},{"id":"other"}]}"#;
+    let server = Server::start(move |_| Answer::body(list));
+    let choice = Choice {
+        base_url: Some(server.base_url()),
+        ..Choice::default()
+    };
+    let env = |name: &str| (name == "OPENPISTACRAB_API_KEY").then(|| "sk-test-key-1".to_owned());
+    let found = resolve(&choice, &env).expect("a provider");
+    assert_eq!(found.model, "llama:8b");
+    let request = server.requests().remove(0);
+    assert_eq!(
+        (request.method.as_str(), request.path.as_str()),
+        ("GET", "/v1/models")
+    );
+    assert_eq!(
+        request.header("authorization"),
+        Some("Bearer sk-test-key-1")
+    );
+}
+
+#[test]
+fn a_key_that_cannot_be_sent_is_refused_without_telling_it() {
+    let server = Server::start(|_| Answer::nothing());
+    let models = Models::new(provider(server.base_url(), Some("sk-ca\nnary")), 1000);
+    let error = models.expect_err("a line break in a key").to_string();
+    assert!(error.contains("key") && !error.contains("nary"), "{error}");
+}
+
+#[test]
+fn a_plain_server_behind_https_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let base_url = format!("https://{}/v1", listener.local_addr().expect("its port"));
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .expect("an open connection");
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let fault = ask(&Models::new(provider(base_url, None), 1000).unwrap());
+    let Err(ModelFault::Network { message }) = fault else {
+        panic!("{fault:?}");
+    };
+    let start = "the secure connection to 127.0.0.1:";
+    assert!(message.starts_with(start), "{message}");
+}
+
+#[test]
+fn a_host_that_is_not_there_is_named() {
+    let base_url = "http://no-such-host.invalid/v1".to_owned();
+    let fault = ask(&Models::new(provider(base_url, None), 1000).unwrap());
+    let Err(ModelFault::Network { message }) = fault else {
+        panic!("{fault:?}");
+    };
+    assert!(message.contains("no-such-host.invalid"), "{message}");
 }

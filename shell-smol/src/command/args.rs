@@ -474,3 +474,121 @@ impl Words {
         self.values.remove(long).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &[&str]) -> (Globals, Command) {
+        match parse(line.iter().map(OsString::from)) {
+            Ok(Parsed::Do(globals, command)) => (globals, command),
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn global_options_go_before_and_after_the_command() {
+        let lines: [&[&str]; 3] = [
+            &[
+                "--config",
+                "c",
+                "--data-dir",
+                "d",
+                "--log",
+                "debug",
+                "doctor",
+            ],
+            &["doctor", "--config=c", "--data-dir=d", "--log=debug"],
+            &[
+                "--log",
+                "debug",
+                "doctor",
+                "--data-dir",
+                "d",
+                "--config",
+                "c",
+            ],
+        ];
+        for line in lines {
+            let (globals, command) = parsed(line);
+            assert_eq!(command, Command::Doctor);
+            assert_eq!(globals.log, "debug");
+            assert_eq!(globals.locations.config, Some("c".into()));
+            assert_eq!(globals.locations.data_dir, Some("d".into()));
+        }
+        let (globals, _) = parsed(&["doctor"]);
+        assert_eq!(globals.locations, Locations::default());
+    }
+
+    #[test]
+    fn each_command_gets_its_options() {
+        let run = |text: Option<&str>, session: Option<&str>, json, yes| {
+            Command::Run(RunOptions {
+                text: text.map(str::to_owned),
+                session: session.map(str::to_owned),
+                json,
+                yes,
+            })
+        };
+        let session = || Some("work".to_owned());
+        let export = |session, redact| Command::Export(ExportOptions { session, redact });
+        let replay = |file: &str, fold| {
+            let file = file.into();
+            Command::Replay(ReplayOptions { file, fold })
+        };
+        let show = Command::Sessions(SessionsOptions::Show("work".to_owned()));
+        let lines: [(&[&str], Command); 14] = [
+            (
+                &["run", "-e", "! ls"],
+                run(Some("! ls"), None, false, false),
+            ),
+            (
+                &["run", "-e", "--yes"],
+                run(Some("--yes"), None, false, false),
+            ),
+            (
+                &["run", "--execute=a", "--yes"],
+                run(Some("a"), None, false, true),
+            ),
+            (&["run", "--json"], run(None, None, true, false)),
+            (&["run", "-e", "-"], run(None, None, false, false)),
+            (
+                &["run", "--session", "work", "-ea"],
+                run(Some("a"), Some("work"), false, false),
+            ),
+            (&["repl"], Command::Repl(ReplOptions { session: None })),
+            (
+                &["repl", "--session", "work"],
+                Command::Repl(ReplOptions { session: session() }),
+            ),
+            (&["sessions"], Command::Sessions(SessionsOptions::List)),
+            (&["sessions", "show", "work"], show),
+            (&["export", "--session", "work"], export(session(), false)),
+            (&["export", "--redact"], export(None, true)),
+            (&["replay", "-", "--fold"], replay("-", true)),
+            (&["replay", "--", "--fold"], replay("--fold", false)),
+        ];
+        for (line, command) in lines {
+            assert_eq!(parsed(line).1, command, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn no_option_has_the_name_of_another_that_is_known_beside_it() {
+        for spec in COMMANDS {
+            let all = || spec.options.iter().chain(GLOBAL);
+            for opt in all() {
+                let same = |other: &&Opt| {
+                    other.long == opt.long || opt.short.is_some() && other.short == opt.short
+                };
+                assert_eq!(
+                    all().filter(same).count(),
+                    1,
+                    "{} --{}",
+                    spec.name,
+                    opt.long
+                );
+            }
+        }
+    }
+}

@@ -2,11 +2,15 @@
 //!
 //! It changes nothing: what does not exist yet is not made, only whether it could be.
 
+mod provider;
+
 use super::Error;
 use crate::config::{Config, Env, Locations};
+use crate::journal::{JournalError, LOCK_FILE_NAME, Reader};
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::Access;
-use std::io::IsTerminal;
+use std::fs::{File, TryLockError};
+use std::io::{IsTerminal, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -70,7 +74,8 @@ fn line(finding: &Finding, color: bool) -> String {
         Status::Warn => ("warn", 33),
         Status::Fault => ("fault", 31),
     };
-    let Finding { subject, text, .. } = finding;
+    let subject = finding.subject;
+    let text = finding.text.replace('\n', &format!("\n{:22}", ""));
     match color {
         true => format!("\x1b[{code}m{word:<5}\x1b[0m  {subject:<13}  {text}\n"),
         false => format!("{word:<5}  {subject:<13}  {text}\n"),
@@ -84,10 +89,12 @@ fn check(locations: &Locations, env: &Env, report: Report<'_>) -> Result<(), Err
         Err(error) => report(fault("configuration", error.to_string()))?,
         Ok(config) => {
             report(configuration(&config))?;
+            report(provider::check(&config))?;
             report(folder("data dir", &config.data_dir))?;
             report(folder("workspace", &config.workspace))?;
             report(database(&config.database))?;
             report(disk(&config.database))?;
+            report(lock(&config.database))?;
         }
     }
     report(bash())?;
@@ -149,12 +156,18 @@ fn database(path: &Path) -> Finding {
             _ => found,
         };
     }
+    match Reader::open(path) {
+        Ok(_) => {}
+        Err(JournalError::Older(_)) => {
+            let text = format!("{shown} is of an older version: the next start upgrades it");
+            return ok(subject, text);
+        }
+        Err(error) => return fault(subject, error.to_string()),
+    }
     match quick_check(path) {
         Err(error) => fault(
             subject,
-            format!(
-                "{shown} cannot be read: {error}; move it away to start afresh, or restore a backup"
-            ),
+            format!("{shown} cannot be checked: {error}; try again, or restore a backup"),
         ),
         Ok(said) if said != "ok" => fault(
             subject,
@@ -198,6 +211,29 @@ fn disk(database: &Path) -> Finding {
                 _ => ok(subject, text),
             }
         }
+    }
+}
+
+/// Who works with the database. The lock is the kernel's, so asking for it tells.
+fn lock(database: &Path) -> Finding {
+    let subject = "lock";
+    let folder = database.parent().unwrap_or(Path::new("/"));
+    let Ok(mut file) = File::open(folder.join(LOCK_FILE_NAME)) else {
+        return ok(subject, "free: nothing is running");
+    };
+    match file.try_lock_shared() {
+        Ok(()) => ok(subject, "free: nothing is running"),
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // Without a name it is still held.
+            let _ = file.read_to_string(&mut holder);
+            let holder = holder.trim().replace('\n', ", ");
+            ok(
+                subject,
+                format!("held by process {holder}: a second one would be refused"),
+            )
+        }
+        Err(TryLockError::Error(error)) => warn(subject, format!("cannot be asked for: {error}")),
     }
 }
 
@@ -281,6 +317,19 @@ mod tests {
     }
 
     #[test]
+    fn the_lock_names_its_holder_while_it_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("memory.db");
+        assert!(lock(&database).text.contains("free"));
+        let held = crate::journal::Lock::take(dir.path()).unwrap();
+        let found = lock(&database);
+        let process = format!("held by process {}", std::process::id());
+        assert!(found.text.contains(&process), "{found:?}");
+        drop(held);
+        assert!(lock(&database).text.contains("free"));
+    }
+
+    #[test]
     fn a_damaged_database_is_a_fault_and_an_open_one_a_warning() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("memory.db");
@@ -291,10 +340,7 @@ mod tests {
         .unwrap();
         assert_eq!(database(&path).status, Status::Fault);
         std::fs::remove_file(&path).unwrap();
-        Connection::open(&path)
-            .unwrap()
-            .execute_batch("CREATE TABLE t (x)")
-            .unwrap();
+        drop(crate::journal::Journal::open(&path).unwrap());
         let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         mode(0o644);
         assert_eq!(database(&path).status, Status::Warn);

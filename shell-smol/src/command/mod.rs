@@ -6,12 +6,17 @@
 mod agent;
 pub mod args;
 pub mod doctor;
+pub mod export;
 mod help;
+pub mod output;
 pub mod repl;
+pub mod replay;
 pub mod run;
+pub mod sessions;
 
 use crate::config::{Config, ConfigError, Env};
-use args::{Command, Globals, Parsed, RunOptions};
+use crate::effect::tool::guard;
+use args::{Command, ExportOptions, Globals, Parsed, ReplayOptions, RunOptions, SessionsOptions};
 use std::fmt;
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
@@ -55,20 +60,12 @@ impl From<ConfigError> for Error {
     }
 }
 
-pub mod export;
-pub mod output;
-pub mod replay;
-pub mod sessions;
-
 /// Runs the program: parses the command line and carries out the command.
 pub fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     // Before all other work: every command that a tool runs waits for this.
-    if args
-        .next()
-        .is_some_and(|first| first == crate::effect::tool::guard::SUBCOMMAND)
-    {
-        return crate::effect::tool::guard::main(args);
+    if args.next().is_some_and(|first| first == guard::SUBCOMMAND) {
+        return guard::main(args);
     }
     let ended = match args::parse(std::env::args_os().skip(1)) {
         Ok(Parsed::Show(text)) => print(&text),
@@ -85,15 +82,50 @@ pub fn main() -> ExitCode {
 fn carry_out(globals: &Globals, command: Command) -> Result<ExitCode, Error> {
     log_to_stderr(globals.log);
     let env = Env::of_process();
-    if command == Command::Doctor {
-        return doctor::run(&globals.locations, &env);
-    }
-    let config = Config::load(&globals.locations, &env)?;
+    let configured = || Config::load(&globals.locations, &env).map_err(Error::from);
     match command {
-        Command::Run(options) => run::run(&config, said(&options, &config)?, &options),
-        Command::Repl(options) => repl::run(&config, &options),
-        _ => Err(Error::failed("this command is not wired yet")),
+        Command::Run(options) => {
+            let config = configured()?;
+            run::run(&config, said(&options, &config)?, &options)
+        }
+        Command::Repl(options) => repl::run(&configured()?, &options),
+        Command::Sessions(options) => sessions(configured()?, options),
+        Command::Export(options) => export(configured()?, options),
+        Command::Replay(options) => replay(options),
+        Command::Doctor => doctor::run(&globals.locations, &env),
     }
+}
+
+fn sessions(config: Config, options: SessionsOptions) -> Result<ExitCode, Error> {
+    let options = sessions::Options {
+        database: config.database,
+        show: match options {
+            SessionsOptions::List => None,
+            SessionsOptions::Show(name) => Some(name),
+        },
+        terminal: std::io::stdout().is_terminal(),
+    };
+    let ended = sessions::run(&options, &mut std::io::stdout().lock());
+    ended.map_err(|error| Error::failed(error.to_string()))
+}
+
+fn export(config: Config, options: ExportOptions) -> Result<ExitCode, Error> {
+    let options = export::Options {
+        database: config.database,
+        session: options.session,
+        redact: options.redact,
+    };
+    let ended = export::run(&options, &mut std::io::stdout().lock());
+    ended.map_err(|error| Error::failed(error.to_string()))
+}
+
+fn replay(options: ReplayOptions) -> Result<ExitCode, Error> {
+    let options = replay::Options {
+        file: options.file,
+        fold: options.fold,
+    };
+    let ended = replay::run(&options, &mut std::io::stdout().lock());
+    ended.map_err(|error| Error::failed(error.to_string()))
 }
 
 /// Writes to standard output. A reader that has gone away has seen enough.

@@ -64,6 +64,11 @@ impl Env {
         self.keys.iter().map(|(name, key)| (*name, key))
     }
 
+    /// The names of the keys that are set, in the order of [`KEYS`].
+    pub fn keys_in_order(&self) -> impl Iterator<Item = &'static str> {
+        KEYS.into_iter().filter(|name| self.keys.contains_key(name))
+    }
+
     /// A variable of [`KEYS`].
     pub fn key(&self, name: &str) -> Option<&Secret> {
         self.keys.get(name)

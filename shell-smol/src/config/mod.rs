@@ -1,14 +1,15 @@
 //! The configuration: defaults, then the file, then the environment.
 //!
-//! [`key`] is the table of every key that this version obeys; [`file`] reads a file by it and
-//! refuses everything else with the line and the nearest key; [`env`] lists the variables. What
-//! decides anything leaves here as the core's [`Settings`], without secrets.
+//! [`key`] is the table of every key that this version obeys; a file is read by it, and everything
+//! else is refused with the line and the nearest key. [`mod@env`] lists the variables. What decides
+//! anything leaves here as the core's [`Settings`], without secrets.
 
 pub mod env;
 mod file;
 pub mod key;
 mod prompt;
 
+use crate::effect::model;
 use crate::secret::Secret;
 pub use env::Env;
 use openpista_core::limit::Limits;
@@ -175,6 +176,19 @@ impl Config {
             limits: Limits::default(),
             env,
         }
+    }
+
+    /// The provider that the file and the environment come to. May ask an Ollama on this machine,
+    /// or the server that was named, which models it has.
+    pub fn provider(&self) -> Result<model::Provider, model::ProviderError> {
+        let choice = model::Choice {
+            provider: Some(self.agent.provider.name().to_owned()),
+            model: self.agent.model.clone(),
+            base_url: self.agent.base_url.clone(),
+            api_key: self.agent.api_key.clone(),
+        };
+        let key = |name: &str| self.env.key(name).map(|key| key.expose().to_owned());
+        model::resolve(&choice, &key)
     }
 
     /// Every secret that we hold, with the name that it came from, to be kept out of everything.

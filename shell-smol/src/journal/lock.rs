@@ -157,6 +157,7 @@ fn holder(file: &mut File) -> Option<Holder> {
 mod tests {
     use super::*;
     use std::process::{Command, Stdio};
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
     fn a_command_that_a_dead_process_was_starting_is_waited_for() {
@@ -177,6 +178,28 @@ mod tests {
         ));
         drop(lock);
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn never_two_hold_it_however_often_it_changes_hands() {
+        let dir = tempfile::tempdir().unwrap();
+        let (holders, taken) = (AtomicU32::new(0), AtomicU32::new(0));
+        let contend = || {
+            while taken.load(Ordering::SeqCst) < 100 {
+                if let Ok(lock) = Lock::take(dir.path()) {
+                    assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                    taken.fetch_add(1, Ordering::SeqCst);
+                    std::thread::yield_now();
+                    holders.fetch_sub(1, Ordering::SeqCst);
+                    drop(lock);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(contend);
+            }
+        });
     }
 
     #[test]

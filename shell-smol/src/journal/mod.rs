@@ -1,9 +1,9 @@
 //! The journal in SQLite, on a thread of its own.
 //!
 //! [`Journal::commit`] makes steps durable, all or nothing, together with what people query about
-//! them ([`projection`]); its [`Receipt`] is what opens the core's gate. [`Journal::open`] takes
-//! the data directory for this process alone ([`lock`]), makes or upgrades the database
-//! ([`schema`]), and restores the core from it ([`restore`]). [`Reader`] reads beside a running
+//! them (`projection.rs`); its [`Receipt`] is what opens the core's gate. [`Journal::open`] takes
+//! the data directory for this process alone (`lock.rs`), makes or upgrades the database
+//! (`schema.rs`), and restores the core from it (`restore.rs`). [`Reader`] reads beside a running
 //! daemon, without the lock.
 //!
 //! Nothing here decides anything, and nothing is ever changed or deleted but snapshots. A commit

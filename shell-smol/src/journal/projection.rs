@@ -7,7 +7,7 @@
 use super::int;
 use super::read::Role;
 use openpista_core::effect::Outcome;
-use openpista_core::effect::tool::{Clip, Exit, Ran, ToolFault};
+use openpista_core::effect::tool::render;
 use openpista_core::effect::{Effect, Op};
 use openpista_core::id::{EffectId, Seq, SessionId};
 use openpista_core::message::ToolCall;
@@ -60,7 +60,7 @@ impl Step<'_> {
                 session,
                 effect,
                 outcome: Outcome::Tool(result),
-            } => self.effect_result(*session, *effect, &result_text(result)),
+            } => self.effect_result(*session, *effect, &render(result)),
             Record::Doubted { session, effect } => self.effect_result(
                 *session,
                 *effect,
@@ -228,31 +228,4 @@ fn parse<T: serde::de::DeserializeOwned>(json: &str) -> rusqlite::Result<T> {
     serde_json::from_str(json).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
     })
-}
-
-/// What a tool did, for a person to read: its output, and what was unusual about it in brackets.
-fn result_text(result: &Result<Ran, ToolFault>) -> String {
-    let ran = match result {
-        Ok(ran) => ran,
-        Err(ToolFault::Arguments { message } | ToolFault::Start { message }) => {
-            return format!("[it did not start: {message}]");
-        }
-        Err(ToolFault::Cancelled) => return "[it was stopped before it started]".to_owned(),
-    };
-    let mut parts = Vec::new();
-    parts.extend(clip_text(&ran.stdout));
-    parts.extend(clip_text(&ran.stderr).map(|text| format!("[on standard error]\n{text}")));
-    match ran.exit {
-        Exit::Code(0) => {}
-        Exit::Code(code) => parts.push(format!("[exit code {code}]")),
-        Exit::Signal(signal) => parts.push(format!("[killed by signal {signal}]")),
-        Exit::TimedOut => parts.push("[it took too long and was killed]".to_owned()),
-        Exit::Cancelled => parts.push("[stopped]".to_owned()),
-    }
-    parts.join("\n")
-}
-
-fn clip_text(clip: &Clip) -> Option<String> {
-    let text = clip.text.trim_end_matches('\n');
-    (!text.is_empty()).then(|| text.to_owned())
 }

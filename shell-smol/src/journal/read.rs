@@ -173,7 +173,7 @@ impl Reader {
             .conn
             .prepare(
                 "SELECT seq, role, content, tool_calls, call_id, created_at FROM messages \
-                 WHERE session = ?1 ORDER BY id",
+                 WHERE session = ?1 ORDER BY seq, id",
             )
             .map_err(failed)?;
         let mut rows = query.query([int(session.0.0)]).map_err(failed)?;

@@ -31,7 +31,7 @@ pub(super) fn redact(value: &mut Value) {
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut() {
                 match field {
-                    Value::String(text) if FIELDS.contains(&name.as_str()) => {
+                    Value::String(text) if is_said(name, text) => {
                         *text = format!("[redacted {} chars]", text.chars().count());
                     }
                     _ => redact(field),
@@ -40,6 +40,18 @@ pub(super) fn redact(value: &mut Value) {
         }
         _ => {}
     }
+}
+
+/// A call's tool and id are the model's words too, unless they look like what they should be.
+fn is_said(field: &str, text: &str) -> bool {
+    match field {
+        "tool" | "id" => text.len() > 64 || !text.bytes().all(is_of_name),
+        field => FIELDS.contains(&field),
+    }
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
 
 #[cfg(test)]
@@ -52,7 +64,9 @@ mod tests {
         let mut value = json!([{
             "accepted": {"message": 7, "text": "né", "key": "k", "peer": "cli:local"},
         }, {
-            "answered": {"reply": {"text": "", "calls": [{"id": "c1", "arguments": "{}"}]}},
+            "answered": {"reply": {"text": "", "calls": [
+                {"id": "c1", "tool": "what do you think?", "arguments": "{}"},
+            ]}},
         }, {
             "queued": {"body": {"reply": "words"}},
         }]);
@@ -64,7 +78,10 @@ mod tests {
             },
         }, {
             "answered": {"reply": {"text": "[redacted 0 chars]", "calls": [
-                {"id": "c1", "arguments": "[redacted 2 chars]"},
+                {
+                    "id": "c1", "tool": "[redacted 18 chars]",
+                    "arguments": "[redacted 2 chars]",
+                },
             ]}},
         }, {
             "queued": {"body": {"reply": "[redacted 5 chars]"}},

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 type Script = dyn Fn(&Request) -> Answer + Send + Sync;
@@ -22,6 +23,7 @@ type Script = dyn Fn(&Request) -> Answer + Send + Sync;
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -49,9 +51,15 @@ impl Server {
             state: Mutex::default(),
             changed: Condvar::new(),
         });
-        let accepting = shared.clone();
-        std::thread::spawn(move || accept(&listener, &accepting));
-        Server { address, shared }
+        let accepting = {
+            let shared = shared.clone();
+            std::thread::spawn(move || accept(&listener, &shared))
+        };
+        Server {
+            address,
+            shared,
+            accepting: Some(accepting),
+        }
     }
 
     /// What `base_url` is set to, without a trailing slash.
@@ -100,6 +108,9 @@ impl Drop for Server {
         drop(state);
         // Wakes the accepting thread, which then finds that it is over.
         let _ = TcpStream::connect(self.address);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
     }
 }
 
@@ -180,6 +191,7 @@ pub struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     body: Body,
+    pause: Duration,
     ending: Ending,
 }
 
@@ -277,6 +289,7 @@ impl Answer {
             status: 200,
             headers: Vec::new(),
             body,
+            pause: Duration::ZERO,
             ending: Ending::Proper,
         }
     }
@@ -306,6 +319,12 @@ impl Answer {
         if let Body::Reply(reply) = &mut self.body {
             text.clone_into(&mut reply.text);
         }
+        self
+    }
+
+    /// Status and headers are sent at once, the body only after this pause.
+    pub fn pausing(mut self, pause: Duration) -> Answer {
+        self.pause = pause;
         self
     }
 
@@ -504,11 +523,18 @@ fn send(mut stream: &TcpStream, answer: &Answer, request: &Request) -> std::io::
                 "Content-Length: {}\r\n\r\n",
                 bytes.len() + missing
             ));
-            stream.write_all(&[head.as_bytes(), &bytes].concat())
+            if answer.pause.is_zero() {
+                // In one write: the benches count on a fast answer.
+                return stream.write_all(&[head.as_bytes(), &bytes].concat());
+            }
+            stream.write_all(head.as_bytes())?;
+            std::thread::sleep(answer.pause);
+            stream.write_all(&bytes)
         }
         Body::Pieces(pieces) => {
             head.push_str("Transfer-Encoding: chunked\r\n\r\n");
             stream.write_all(head.as_bytes())?;
+            std::thread::sleep(answer.pause);
             for piece in pieces {
                 let size = format!("{:x}\r\n", piece.len());
                 stream.write_all(&[size.as_bytes(), &piece, b"\r\n"].concat())?;

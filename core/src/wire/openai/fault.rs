@@ -39,6 +39,7 @@ pub(super) fn fault_in(value: &Value) -> Option<ModelFault> {
     let value = value.get(0).unwrap_or(value);
     match value.get("error") {
         Some(Value::Null | Value::Bool(false)) | None => {}
+        Some(Value::String(text)) if text.is_empty() => {}
         Some(error) => return Some(fault_of(error, value)),
     }
     let named = |key| value.get(key).and_then(Value::as_str) == Some("error");

@@ -26,7 +26,8 @@ pub(super) fn decode_within(
     names: &Names,
     max_bytes: usize,
 ) -> Result<Reply, ModelFault> {
-    if body.trim_ascii().is_empty() {
+    let body = trim_start(body);
+    if body.is_empty() {
         return Err(ModelFault::Empty);
     }
     let object = parse(body)?;
@@ -36,6 +37,13 @@ pub(super) fn decode_within(
     let mut draft = Draft::new(max_bytes);
     draft.take(&object);
     draft.build(names)
+}
+
+/// Without white space and a byte order mark, however the chunks cut it.
+pub(super) fn trim_start(bytes: &[u8]) -> &[u8] {
+    let blank = |b: &u8| b.is_ascii_whitespace() || matches!(b, 0xEF | 0xBB | 0xBF);
+    let from = bytes.iter().position(|b| !blank(b)).unwrap_or(bytes.len());
+    &bytes[from..]
 }
 
 /// A response, or one chunk of it, as a JSON object.

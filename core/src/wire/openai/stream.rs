@@ -3,7 +3,7 @@
 use super::Names;
 use super::draft::Draft;
 use super::fault::fault_of;
-use super::reply::{decode_within, garbled, parse};
+use super::reply::{decode_within, garbled, parse, trim_start};
 use crate::effect::Chunk;
 use crate::effect::model::{ModelFault, Reply};
 use crate::message::Prompt;
@@ -114,7 +114,8 @@ impl ReplyStream {
         self.draft.bytes() + body
     }
 
-    /// The reply.
+    /// The reply. Its text can go on after what was pushed out for display: the body of a server
+    /// that answered whole, or an event whose end is missing.
     ///
     /// # Errors
     /// - [`ModelFault::Empty`]: the server sent nothing, or neither text nor a call.
@@ -126,24 +127,25 @@ impl ReplyStream {
             Body::Unknown => Err(ModelFault::Empty),
             Body::Whole(body) => decode_within(&body, &self.names, self.max_bytes),
             Body::Events { decoder, head } => {
+                let cut_off = decoder.buffered() > 0;
                 // Cut off JSON cannot be read and does not count; a whole one does.
                 if let Some(last) = decoder.finish().filter(is_readable) {
                     self.take_event(&last)?;
                 }
-                self.finish_events(&head)
+                self.finish_events(&head, cut_off)
             }
         }
     }
 
-    fn finish_events(self, head: &[u8]) -> Result<Reply, ModelFault> {
-        if !self.began {
-            return Err(match is_event_stream(head) {
-                true => ModelFault::Empty,
-                false => garbled("something that is not a stream of events", head),
-            });
-        }
+    fn finish_events(self, head: &[u8], cut_off: bool) -> Result<Reply, ModelFault> {
         if self.is_complete() || self.draft.is_finished() {
             return self.draft.build(&self.names);
+        }
+        if !self.began && !is_event_stream(head) {
+            return Err(garbled("something that is not a stream of events", head));
+        }
+        if !self.began && !cut_off {
+            return Err(ModelFault::Empty);
         }
         Err(ModelFault::Network {
             message: "the stream broke off before the reply was whole".to_owned(),
@@ -152,9 +154,7 @@ impl ReplyStream {
 
     /// Passes over white space and a byte order mark, and looks at what comes first.
     fn sniff<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
-        let blank = |b: &u8| b.is_ascii_whitespace() || matches!(b, 0xEF | 0xBB | 0xBF);
-        let from = input.iter().position(|b| !blank(b)).unwrap_or(input.len());
-        let rest = &input[from..];
+        let rest = trim_start(input);
         match rest.first() {
             None => {}
             Some(b'{' | b'[') => self.body = Body::Whole(Vec::new()),
@@ -213,10 +213,15 @@ fn is_readable(event: &Event) -> bool {
     data == "[DONE]" || serde_json::from_str::<Map<String, Value>>(data).is_ok()
 }
 
-/// The first line is one that a stream of events can begin with.
+/// The first line is one that a stream of events can begin with, or the beginning of one.
 fn is_event_stream(head: &[u8]) -> bool {
     let head = String::from_utf8_lossy(head);
     let line = head.lines().next().unwrap_or("");
-    let field = line.split(':').next().unwrap_or("");
-    matches!(field, "" | "data" | "event" | "id" | "retry")
+    let (field, whole) = match line.split_once(':') {
+        Some((field, _)) => (field, true),
+        None => (line, false),
+    };
+    ["", "data", "event", "id", "retry"]
+        .iter()
+        .any(|known| *known == field || (!whole && known.starts_with(field)))
 }

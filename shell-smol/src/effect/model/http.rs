@@ -22,6 +22,10 @@ use ureq::{Agent, Timeout};
 
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// How long the end of the transport may take after the end of the reply. It is waited for because
+/// a connection that was read to its end can be used again.
+const PARTING: Duration = Duration::from_millis(500);
+
 /// How much of an error's body is read.
 const FAULT_BYTES: usize = 64 * 1024;
 
@@ -102,7 +106,7 @@ impl Client {
     ) -> Result<Reply, ModelFault> {
         let mut answer = Answer {
             events: self.send(request, timeout),
-            deadline: Instant::now().checked_add(timeout),
+            deadline: Instant::now() + timeout,
             idle: self.idle,
             begun: false,
         };
@@ -115,15 +119,18 @@ impl Client {
             return Err(self.fault(&head, &mut answer).await);
         }
         let mut stream = ReplyStream::new(prompt, max_reply_bytes);
-        while !stream.is_complete() {
+        let mut parting = false;
+        loop {
             match answer.more().await {
                 Ok(Some(bytes)) => stream.push(&bytes)?.into_iter().for_each(&progress),
-                Ok(None) => break,
+                Ok(None) => return stream.finish(),
                 // What came may be a whole reply, without the proper end of its transport.
                 Err(fault) => return stream.finish().or(Err(fault)),
             }
+            if stream.is_complete() && !std::mem::replace(&mut parting, true) {
+                answer.deadline = answer.deadline.min(Instant::now() + PARTING);
+            }
         }
-        stream.finish()
     }
 
     /// What an answer of another status than 2xx means.
@@ -163,23 +170,21 @@ impl Client {
 /// An answer as it comes in.
 struct Answer {
     events: Receiver<Event>,
-    /// None is beyond what the clock can say.
-    deadline: Option<Instant>,
+    deadline: Instant,
     idle: Duration,
     begun: bool,
 }
 
 impl Answer {
-    /// The next event. Before the first one only the deadline counts: a local server may have to
-    /// load its model first, and a reasoning model thinks before it speaks.
+    /// The next event. Before the body begins only the deadline counts: a local server may have
+    /// to load its model first, and a reasoning model thinks before it speaks.
     async fn next(&mut self) -> Result<Event, ModelFault> {
-        let idle = self.begun.then(|| Instant::now().checked_add(self.idle));
-        let until = [self.deadline, idle.flatten()].into_iter().flatten().min();
+        let until = match self.begun {
+            true => self.deadline.min(Instant::now() + self.idle),
+            false => self.deadline,
+        };
         let late = async {
-            match until {
-                Some(until) => Timer::at(until).await,
-                None => future::pending().await,
-            };
+            Timer::at(until).await;
             Err(ModelFault::TimedOut)
         };
         let event = async {
@@ -189,7 +194,7 @@ impl Answer {
             self.events.recv().await.map_err(lost)
         };
         let event = future::or(event, late).await?;
-        self.begun = true;
+        self.begun |= matches!(event, Event::Body(_));
         Ok(event)
     }
 
@@ -270,8 +275,10 @@ impl Server {
                 format!("no connection to {host} within {} s", CONNECT.as_secs())
             }
             ureq::Error::Timeout(_) => return ModelFault::TimedOut,
-            ureq::Error::HostNotFound => {
-                format!("{host} was not found: check base_url and the network")
+            ureq::Error::HostNotFound => self.unknown(),
+            // The standard library has no kind for this.
+            ureq::Error::Io(error) if error.to_string().contains("lookup address") => {
+                self.unknown()
             }
             ureq::Error::Io(error) => match error.kind() {
                 ErrorKind::ConnectionRefused => {
@@ -285,11 +292,11 @@ impl Server {
                 | ErrorKind::ConnectionAborted
                 | ErrorKind::BrokenPipe => return self.broken(),
                 ErrorKind::TimedOut => return ModelFault::TimedOut,
+                // What rustls finds wrong while it reads.
+                ErrorKind::InvalidData => self.insecure(&error),
                 _ => format!("talking to {host} failed: {error}"),
             },
-            ureq::Error::Rustls(error) => {
-                format!("the secure connection to {host} failed: {error}")
-            }
+            ureq::Error::Rustls(error) => self.insecure(&error),
             ureq::Error::Protocol(error) => {
                 return ModelFault::Garbled {
                     message: format!("{host} does not speak proper HTTP: {error}"),
@@ -303,6 +310,15 @@ impl Server {
             error => format!("talking to {host} failed: {error}"),
         };
         ModelFault::Network { message }
+    }
+
+    fn unknown(&self) -> String {
+        let host = &self.host;
+        format!("the address of {host} was not found: check base_url and the network")
+    }
+
+    fn insecure(&self, error: &dyn std::error::Error) -> String {
+        format!("the secure connection to {} failed: {error}", self.host)
     }
 
     fn broken(&self) -> ModelFault {

@@ -22,6 +22,9 @@ use std::time::Duration;
 /// How long a reply that has begun may pause.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Longer than any call, and within what every clock can add.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// One provider, ready for any number of calls at once.
 #[derive(Debug)]
 pub struct Models {
@@ -43,7 +46,7 @@ impl Models {
                 key,
                 headers,
             } => {
-                let named = key.clone().map(|key| ("agent.api_key", key));
+                let named = key.clone().map(|key| ("the API key", key));
                 secrets = Secrets::new(named);
                 Some(http::Client::new(base_url, key.as_ref(), headers, IDLE)?)
             }
@@ -59,7 +62,7 @@ impl Models {
     /// With another limit to how long a reply that has begun may pause.
     pub fn with_idle(mut self, idle: Duration) -> Models {
         if let Some(client) = &mut self.client {
-            client.set_idle(idle);
+            client.set_idle(idle.min(LONGEST));
         }
         self
     }
@@ -82,7 +85,7 @@ impl Models {
             stop.requested().await;
             Err(ModelFault::Cancelled)
         };
-        let timeout = Duration::from_millis(call.timeout_ms);
+        let timeout = Duration::from_millis(call.timeout_ms).min(LONGEST);
         let result = future::or(stopped, self.ask(prompt, timeout, progress)).await;
         Outcome::Model(result.map_err(|fault| self.redacted(fault)))
     }

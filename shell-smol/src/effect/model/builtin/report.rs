@@ -42,7 +42,7 @@ fn command_of(turn: &[Value], id: &Value) -> String {
 fn of_result(result: &str, command: &str) -> Report {
     let Some(ran) = Ran::parse(result) else {
         return Report {
-            text: format!("{} gave no result: {}", inline(command), result.trim()),
+            text: sentence(&inline(command), result),
             names_command: true,
         };
     };
@@ -61,12 +61,43 @@ fn of_result(result: &str, command: &str) -> Report {
         parts.push(format!("Standard error:\n\n{}", fenced(ran.stderr)));
     }
     if !fine || !ran.stderr.is_empty() {
-        parts.push(format!("It ended with {}.", ran.exit));
+        parts.push(sentence("It", ran.exit));
     }
     Report {
         text: parts.join("\n\n"),
         names_command: false,
     }
+}
+
+/// How results begin that say what became of a call, and the same said of it in a sentence.
+const ENDINGS: [(&str, &str); 8] = [
+    ("exit code:", "ended with exit code"),
+    ("killed", "was killed"),
+    ("timed out", "timed out"),
+    ("stopped", "was stopped"),
+    ("did not run", "did not run"),
+    ("could not be started", "could not be started"),
+    ("denied, nothing ran", "did not run"),
+    ("in doubt", "is in doubt"),
+];
+
+/// A sentence about `what` from a result that is meant for a model.
+fn sentence(what: &str, result: &str) -> String {
+    let result = result.trim();
+    // What follows tells a model how to behave.
+    let result = result
+        .split_once(" Do not try")
+        .map_or(result, |(before, _)| before);
+    let said = |(start, verb): &(&str, &str)| {
+        let rest = result.strip_prefix(start)?;
+        Some(format!("{what} {verb}{rest}"))
+    };
+    let told = ENDINGS.iter().find_map(said);
+    let mut told = told.unwrap_or_else(|| format!("{what} gave no result: {result}"));
+    if !told.ends_with(['.', '!', '?']) {
+        told.push('.');
+    }
+    told
 }
 
 /// A result in the form that a tool's run takes in the transcript: how it ended on the first line,
