@@ -11,123 +11,15 @@
 mod support;
 
 use openpista_core::id::Seq;
-use openpista_core::record::Record;
 use openpista_core::replay::Line;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use support::history::{self, History};
-use support::home::{Ended, Home};
-use support::server::{Answer, Request, Server};
-
-/// What the model's script knows: the words that were reported to the model as in doubt, and what
-/// went wrong on its side.
-#[derive(Default)]
-struct Model {
-    doubts: BTreeSet<String>,
-    faults: Vec<String>,
-}
-
-/// How a command that is cut off by a kill in any case begins.
-const NAP: &str = "nap";
-
-/// The model: commands for as many rounds as the first unanswered message asks for, then a reply
-/// that names the messages that it answers.
-fn answer(model: &Mutex<Model>, database: &Path, request: &Request) -> Answer {
-    let messages = request.messages();
-    let is_reply = |m: &Value| m["role"] == "assistant" && m["tool_calls"].is_null();
-    let from = messages.iter().rposition(is_reply).map_or(0, |at| at + 1);
-    let text = |m: &Value| m["content"].as_str().unwrap_or_default().to_owned();
-    let open = &messages[from..];
-    let said: Vec<String> = open
-        .iter()
-        .filter(|m| m["role"] == "user")
-        .map(text)
-        .collect();
-    let rounds = open.iter().filter(|m| m["role"] == "assistant").count();
-    watch(&mut lock(model), database, &messages, &said);
-
-    let number = request.number;
-    std::thread::sleep(Duration::from_millis((number % 4 * 8) as u64));
-    let last_said = open.iter().rposition(|m| m["role"] == "user").unwrap_or(0);
-    let fresh = open[last_said..].iter().all(|m| m["role"] != "assistant");
-    if fresh && said.last().is_some_and(|text| text.ends_with(NAP)) {
-        let nap = format!("setsid sleep 25 & echo id-{number}-0 >> naps; sleep 25");
-        return Answer::run(&nap);
-    }
-    let asked = said.first().and_then(|text| text.rsplit(' ').next());
-    if rounds < asked.and_then(|rounds| rounds.parse().ok()).unwrap_or(0) {
-        let calls = (0..1 + number % 2).map(|call| command(number, call));
-        let calls: Vec<String> = calls.collect();
-        return Answer::calls(
-            calls
-                .iter()
-                .map(|arguments| ("system.run", arguments.as_str())),
-        );
-    }
-    let named: Vec<&str> = said
-        .iter()
-        .filter_map(|text| text.split(' ').next())
-        .collect();
-    Answer::text(format!("reply-{number} to {}.", named.join(" ")))
-}
-
-/// The arguments of a command that appends a word that no other command has.
-fn command(number: usize, call: usize) -> String {
-    let append = format!("echo id-{number}-{call} >> ledger");
-    let command = match number % 3 {
-        0 => append,
-        1 => format!("sleep 0.02; {append}"),
-        _ => format!("{append}; sleep 0.02"),
-    };
-    serde_json::json!({ "command": command }).to_string()
-}
-
-/// Looks at a request from outside: law 4 for what it was made of, and what it says is in doubt.
-fn watch(model: &mut Model, database: &Path, messages: &[Value], said: &[String]) {
-    let conn = history::open(database);
-    for text in said {
-        let sql = "SELECT count(*) FROM messages WHERE role = 'user' AND content = ?1";
-        let durable: i64 = conn
-            .query_row(sql, [text], |row| row.get(0))
-            .expect("messages");
-        if durable == 0 {
-            let fault = format!("the model was sent {text:?} before it was in the journal");
-            model.faults.push(fault);
-        }
-    }
-    let mut calls = BTreeMap::new();
-    for message in messages {
-        for call in message["tool_calls"].as_array().into_iter().flatten() {
-            calls.insert(call["id"].as_str(), call["function"]["arguments"].as_str());
-        }
-        let in_doubt = message["content"]
-            .as_str()
-            .is_some_and(|text| text.starts_with("in doubt"));
-        if message["role"] == "tool" && in_doubt {
-            let arguments = calls
-                .get(&message["tool_call_id"].as_str())
-                .copied()
-                .flatten();
-            model.doubts.extend(arguments.and_then(word));
-        }
-    }
-}
-
-/// The word that a command appends.
-fn word(arguments: &str) -> Option<String> {
-    let (_, rest) = arguments.split_once("echo ")?;
-    rest.split(' ').next().map(str::to_owned)
-}
-
-fn lock(model: &Mutex<Model>) -> std::sync::MutexGuard<'_, Model> {
-    model.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use support::conversation::{Conversation, NAP};
+use support::history;
 
 /// Moments, drawn from a seed.
 struct Chance(u64);
@@ -167,16 +59,12 @@ enum Moment {
 
 /// One conversation over many lives of the program.
 struct World {
-    home: Home,
-    server: Server,
-    model: Arc<Mutex<Model>>,
+    talk: Conversation,
     seed: u64,
     chance: Chance,
     lives: u64,
     kills: u64,
     messages: u64,
-    /// Every line that a person saw, in order.
-    shown: Vec<String>,
     /// Steps that were read back right after a kill.
     durable: Vec<(i64, String)>,
 }
@@ -185,7 +73,7 @@ impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let (seed, life) = (self.seed, self.lives);
-            let home = self.home.keep();
+            let home = self.talk.home.keep();
             eprintln!(
                 "in life {life} of OPENPISTA_SEED={seed}; see {}",
                 home.display()
@@ -206,26 +94,13 @@ impl Drop for Process {
 
 impl World {
     fn new(seed: u64) -> World {
-        let model = Arc::new(Mutex::new(Model::default()));
-        let script = Arc::clone(&model);
-        let database = Arc::new(Mutex::new(std::path::PathBuf::new()));
-        let known = Arc::clone(&database);
-        let server = Server::start(move |request| {
-            let database = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            answer(&script, &database, request)
-        });
-        let home = Home::new(&server.base_url());
-        *database.lock().unwrap_or_else(PoisonError::into_inner) = home.database();
         World {
-            home,
-            server,
-            model,
+            talk: Conversation::begin(),
             seed,
             chance: Chance(seed),
             lives: 0,
             kills: 0,
             messages: 0,
-            shown: Vec::new(),
             durable: Vec::new(),
         }
     }
@@ -252,9 +127,9 @@ impl World {
         let repl = !matches!(moment, Moment::Never) && self.chance.below(3) > 0;
         let session = ["one", "two"][self.chance.below(2) as usize];
         self.lives += 1;
-        let said = self.home.path().join("said");
+        let said = self.talk.home.path().join("said");
         let out = File::create(&said).expect("a file for what is said");
-        let mut program = self.home.program();
+        let mut program = self.talk.home.program();
         let err = out.try_clone().expect("one file for both");
         program.stdout(append(&said)).stderr(append(&said));
         drop((out, err));
@@ -289,7 +164,7 @@ impl World {
             as_it_should,
             "{moment:?} {repl} ended by itself with {ended:?}:\n{told}"
         );
-        self.shown.extend(told.lines().map(str::to_owned));
+        self.talk.saw(&told);
         if matches!(moment, Moment::Nap) {
             self.nothing_is_left_running();
         }
@@ -306,10 +181,10 @@ impl World {
         said: &Path,
     ) -> Option<Option<i32>> {
         let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
-        let (ledger, naps) = (self.home.work("ledger"), self.home.work("naps"));
+        let (ledger, naps) = (self.talk.home.work("ledger"), self.talk.home.work("naps"));
         let nth = 1 + self.chance.below(4);
         let began = Instant::now();
-        let requests = self.server.count() as u64;
+        let requests = self.talk.server.count() as u64;
         let (commands, napped) = (length(&ledger), length(&naps));
         let wait = self.chance.up_to_ms(match moment {
             Moment::Start => 150,
@@ -318,7 +193,7 @@ impl World {
         loop {
             let come = match moment {
                 Moment::Start => true,
-                Moment::Request => self.server.count() as u64 >= requests + nth,
+                Moment::Request => self.talk.server.count() as u64 >= requests + nth,
                 // A word has seven to ten bytes.
                 Moment::Command => length(&ledger) >= commands + nth * 10 - 9,
                 Moment::Word => length(said) > 0,
@@ -352,7 +227,7 @@ impl World {
     fn nothing_is_left_running(&self) {
         let began = Instant::now();
         loop {
-            let left = self.home.processes();
+            let left = self.talk.home.processes();
             if left.is_empty() {
                 return;
             }
@@ -367,10 +242,10 @@ impl World {
 
     /// Keeps the last step that is in the journal now.
     fn remember(&mut self) {
-        if !self.home.database().exists() {
+        if !self.talk.home.database().exists() {
             return;
         }
-        let conn = history::open(&self.home.database());
+        let conn = history::open(&self.talk.home.database());
         let last =
             "SELECT seq, at || session || input || records FROM steps ORDER BY seq DESC LIMIT 1";
         // Before its first commit there is no table, or no step in it.
@@ -383,11 +258,8 @@ impl World {
     fn drain(&mut self) {
         for session in ["one", "two"] {
             let text = self.message(Moment::Never);
-            let ended = self.home.run(&["run", "--session", session, "-e", &text]);
+            let ended = self.talk.run(session, &text);
             assert_eq!(ended.code, Some(0), "{ended:?}");
-            let Ended { out, err, .. } = ended;
-            self.shown
-                .extend(out.lines().chain(err.lines()).map(str::to_owned));
         }
     }
 }
@@ -419,11 +291,7 @@ fn nothing_is_lost_and_nothing_happens_twice_however_often_it_is_killed() {
     }
     world.drain();
     world.nothing_is_left_running();
-    let history = History::read(&world.home.database());
-    assert_eq!(lock(&world.model).faults, [""; 0]);
-    assert_eq!(history.faults(), [""; 0]);
-    commands_ran_once_or_are_in_doubt(&world, &history);
-    every_end_was_seen(&world, &history);
+    let history = world.talk.check();
     what_was_durable_stayed(&world);
     the_journal_replays(&world);
     let doubted = history
@@ -449,89 +317,9 @@ fn nothing_is_lost_and_nothing_happens_twice_however_often_it_is_killed() {
     );
 }
 
-/// Laws 4 and 5 from outside: what the commands left behind.
-fn commands_ran_once_or_are_in_doubt(world: &World, history: &History) {
-    let read = |name| fs::read_to_string(world.home.work(name)).unwrap_or_default();
-    let mut left: BTreeMap<String, usize> = BTreeMap::new();
-    for word in (read("ledger") + &read("naps")).lines() {
-        *left.entry(word.to_owned()).or_default() += 1;
-    }
-    let effects = history.effects();
-    let told = &lock(&world.model).doubts;
-    for (id, life) in &effects {
-        let Some(word) = life.tool().and_then(|run| word(&run.arguments)) else {
-            continue;
-        };
-        let times = left.remove(&word).unwrap_or(0);
-        if life.is_doubted() {
-            assert!(
-                times <= 1,
-                "{word} of effect {id}, in doubt, ran {times} times"
-            );
-            assert!(
-                told.contains(&word),
-                "the model was not told that {word} is in doubt"
-            );
-            let said = |line: &&String| line.contains("may have run") && line.contains(&word);
-            let said = world.shown.iter().find(said);
-            assert!(
-                said.is_some(),
-                "the person was not told that {word} is in doubt"
-            );
-        } else {
-            assert_eq!(
-                times, 1,
-                "{word} of effect {id}, which ended as {:?}",
-                life.ends
-            );
-        }
-    }
-    assert!(left.is_empty(), "these ran without an intent: {left:?}");
-}
-
-/// Laws 1 and 2 from outside: each end was seen, and again only where it says so.
-fn every_end_was_seen(world: &World, history: &History) {
-    const REPEATED: &str = "(possibly repeated)";
-    let marked = |at: usize| {
-        let before = at.checked_sub(1).map_or("", |before| &world.shown[before]);
-        let heading = before.ends_with(&format!("{REPEATED}:"));
-        heading || world.shown[at].contains(REPEATED)
-    };
-    let queued: BTreeSet<&str> = history.queued().collect();
-    for text in &queued {
-        let lines = world.shown.iter().enumerate();
-        let seen: Vec<usize> = lines
-            .filter(|(_, line)| line.contains(text))
-            .map(|(at, _)| at)
-            .collect();
-        assert!(!seen.is_empty(), "never shown: {text:?}");
-        let unmarked: Vec<&usize> = seen.iter().skip(1).filter(|&&at| !marked(at)).collect();
-        assert!(
-            unmarked.is_empty(),
-            "shown again without a word: {text:?} at {unmarked:?} of {seen:?}"
-        );
-    }
-    for line in world.shown.iter().filter(|line| line.contains("reply-")) {
-        let known = queued.iter().any(|text| line.contains(text));
-        assert!(known, "shown, and not in the journal: {line:?}");
-    }
-    let names: BTreeMap<_, _> = history.accepted().map(|a| (a.message, &a.text)).collect();
-    for (seq, record) in history.records() {
-        let Record::Queued { body, ends, .. } = record else {
-            continue;
-        };
-        let reply = body.text().unwrap_or_default();
-        for end in ends {
-            let name = names[&end.message].split(' ').next().unwrap_or_default();
-            let named = reply.split([' ', '.']).any(|word| word == name);
-            assert!(named, "step {seq}: {reply:?} is to end {name}");
-        }
-    }
-}
-
 /// No step that was once in the journal has changed or gone, and SQLite finds no fault.
 fn what_was_durable_stayed(world: &World) {
-    let conn = history::open(&world.home.database());
+    let conn = history::open(&world.talk.home.database());
     for (seq, step) in &world.durable {
         let sql = "SELECT at || session || input || records FROM steps WHERE seq = ?1";
         let now: Option<String> = conn.query_row(sql, [seq], |row| row.get(0)).ok();
@@ -545,7 +333,7 @@ fn what_was_durable_stayed(world: &World) {
 
 /// Law 8 in production, and what `replay` says of a journal with one record altered.
 fn the_journal_replays(world: &World) {
-    let home = &world.home;
+    let home = &world.talk.home;
     let file = home.path().join("export.jsonl");
     let replay = |text: &str| {
         fs::write(&file, text).expect("the export");
@@ -598,4 +386,28 @@ fn alter(value: &mut Value) -> bool {
         Value::Object(values) => values.values_mut().any(alter),
         _ => false,
     }
+}
+
+/// Restoring folds what came after the latest snapshot: it is bounded however short lives are.
+#[test]
+fn short_lives_come_to_a_snapshot_together() {
+    let mut talk = Conversation::begin();
+    let mut steps = 0;
+    for message in 1.. {
+        let ended = talk.run("one", &format!("m{message} rounds 3"));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let conn = history::open(&talk.home.database());
+        let number = |sql| conn.query_row::<i64, _, _>(sql, [], |row| row.get(0));
+        let saved = number("SELECT coalesce(max(seq), 0) FROM snapshots").expect("snapshots");
+        steps = number("SELECT max(seq) FROM steps").expect("steps");
+        if saved > 0 || steps > 1_000 {
+            assert!(saved > 0, "no snapshot after {steps} steps");
+            break;
+        }
+    }
+    assert!(
+        steps > 100,
+        "a snapshot that early costs more than it saves"
+    );
+    talk.check();
 }

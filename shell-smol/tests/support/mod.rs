@@ -1,5 +1,6 @@
 //! What the tests of the shell share.
 
+pub mod conversation;
 pub mod history;
 pub mod home;
 pub mod server;
