@@ -30,7 +30,8 @@ pub(super) fn restore(conn: &Connection, path: &Path) -> Result<(Core, u64), Jou
 }
 
 fn since(core: Core, snapshot: i64) -> (Core, u64) {
-    let steps = core.state().seq().0.saturating_sub(snapshot.cast_unsigned());
+    let Seq(last) = core.state().seq();
+    let steps = last.saturating_sub(snapshot.cast_unsigned());
     (core, steps)
 }
 
