@@ -172,7 +172,7 @@ impl Front {
                 self.say("stopping…");
                 self.cli.stop().await;
             }
-            Typed::Interrupt => self.say("/quit or Ctrl-D leaves"),
+            Typed::Interrupt => self.say("to leave: /quit or Ctrl-D"),
             Typed::End => self.leave().await,
         }
     }
