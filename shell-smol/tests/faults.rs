@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use support::conversation::Conversation;
 use support::history::{self, History};
-use support::home::{Ended, Home};
+use support::program::{Ended, Home};
 
 /// It failed, and says so in a line or two that name all of `parts`.
 fn failed_clearly(ended: &Ended, parts: &[&str]) {
@@ -85,18 +85,17 @@ fn can_inject() -> bool {
 /// Runs the program with the fault in its `nth` call and says whether it came to that.
 fn run_with(fault: &Fault, nth: u32, home: &Home, args: &[&str]) -> (Ended, bool) {
     let log = home.path().join("strace");
-    let mut strace = Command::new("strace");
     let stays = if fault.stays { "+" } else { "" };
     let (calls, error) = (fault.calls, fault.error);
+    let inject = format!("inject={calls}:error={error}:when={nth}{stays}");
+    let mut strace = home.command("strace", &["-f", "-qq", "-e", "signal=none"]);
+    strace.args(["-e", &format!("trace={calls}"), "-e", &inject]);
     strace
-        .args(["-f", "-qq", "-e", "signal=none", "-o"])
-        .arg(&log);
-    strace.arg("-e").arg(format!("trace={calls}"));
-    strace
-        .arg("-e")
-        .arg(format!("inject={calls}:error={error}:when={nth}{stays}"));
-    strace.arg(env!("CARGO_BIN_EXE_openpistacrab")).args(args);
-    let ended = Ended::of(home.settle(strace).output().expect("strace"));
+        .arg("-o")
+        .arg(&log)
+        .arg(env!("CARGO_BIN_EXE_openpistacrab"))
+        .args(args);
+    let ended = Ended::of(strace.output().expect("strace"));
     let log = fs::read_to_string(&log).expect("what was traced");
     (ended, log.contains("(INJECTED)"))
 }
@@ -212,7 +211,6 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     /// None where this process may not mount.
     fn mount(at: &Path, size: &str) -> Option<SmallDisk> {
-        fs::create_dir(at).expect("a place for the disk");
         let options = format!("size={size},mode=0700");
         let args = ["-t", "tmpfs", "-o", &options, "tmpfs"];
         let mounted = Command::new("mount").args(args).arg(at).output();
@@ -240,11 +238,13 @@ impl Drop for SmallDisk {
 fn a_disk_that_is_really_full_loses_nothing_durable() {
     let mut talk = Conversation::begin();
     let data = talk.home.data();
+    let config = fs::read(data.join("config.toml")).expect("the configuration");
     let Some(disk) = SmallDisk::mount(&data, "1m") else {
         // The same fault is injected elsewhere.
         eprintln!("skipped: no disk could be mounted; it takes root");
         return;
     };
+    fs::write(data.join("config.toml"), config).expect("the configuration");
     let mut done = 0;
     let failed = loop {
         // Long, to fill the disk: only the first and the last word of a message matter.
@@ -287,23 +287,22 @@ impl Bound {
             // Where the program was built may be closed to others.
             let copy = talk.home.path().join("openpistacrab");
             fs::copy(env!("CARGO_BIN_EXE_openpistacrab"), copy).expect("a copy of the program");
-            let open = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
-            open(talk.home.path(), 0o755).expect("an open home");
-            open(&talk.home.path().join("config.toml"), 0o644).expect("an open configuration");
-            fs::create_dir(talk.home.data()).expect("the data directory");
-            chown(talk.home.data(), Some(NOBODY), Some(NOBODY)).expect("a new owner");
+            mode(talk.home.path(), 0o755);
+            let data = talk.home.data();
+            for own in [data.join("config.toml"), data.join("workspace"), data] {
+                chown(own, Some(NOBODY), Some(NOBODY)).expect("a new owner");
+            }
         }
         Bound { talk, is_root }
     }
 
     fn run(&mut self, args: &[&str]) -> Ended {
-        let home = &self.talk.home;
-        let mut program = home.program();
+        let mut program = self.talk.home.program(args);
         if self.is_root {
-            program = home.settle(Command::new(home.path().join("openpistacrab")));
+            program = self.talk.home.command("./openpistacrab", args);
             program.uid(NOBODY).gid(NOBODY);
         }
-        let ended = Ended::of(program.args(args).output().expect("the program"));
+        let ended = Ended::of(program.output().expect("the program"));
         self.talk.saw(&ended.out);
         self.talk.saw(&ended.err);
         ended
@@ -366,18 +365,19 @@ fn a_database_that_cannot_be_written_is_named() {
 #[test]
 fn a_data_directory_that_cannot_be_made_is_named() {
     let talk = Conversation::begin();
-    fs::write(talk.home.data(), "in the way").expect("a file in the way");
-    let ended = talk.home.run(&["run", "-e", "m1 rounds 0"]);
-    failed_clearly(&ended, &["cannot", &talk.home.data().display().to_string()]);
+    let config = talk.home.data().join("config.toml");
+    fs::copy(config, talk.home.path().join("file")).expect("a copy");
+    let ended = talk
+        .home
+        .run(&["--config", "file", "--data-dir", "file/data", "repl"]);
+    failed_clearly(&ended, &["cannot", "file/data", "--data-dir"]);
 }
 
 #[test]
 fn a_second_process_is_told_who_holds_the_directory() {
     let mut talk = Conversation::begin();
-    let mut repl = talk.home.program();
-    repl.args(["repl", "--session", "one"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
+    let mut repl = talk.home.program(&["repl", "--session", "one"]);
+    repl.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut first = repl.spawn().expect("the program");
     let mut said = first.stdin.take().expect("its input");
     let mut shown = BufReader::new(first.stdout.take().expect("its output")).lines();

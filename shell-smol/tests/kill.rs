@@ -129,7 +129,7 @@ impl World {
         self.lives += 1;
         let said = self.talk.home.path().join("said");
         let out = File::create(&said).expect("a file for what is said");
-        let mut program = self.talk.home.program();
+        let mut program = self.talk.home.program(&[]);
         let err = out.try_clone().expect("one file for both");
         program.stdout(append(&said)).stderr(append(&said));
         drop((out, err));
@@ -181,7 +181,7 @@ impl World {
         said: &Path,
     ) -> Option<Option<i32>> {
         let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
-        let (ledger, naps) = (self.talk.home.work("ledger"), self.talk.home.work("naps"));
+        let (ledger, naps) = (self.talk.home.file("ledger"), self.talk.home.file("naps"));
         let nth = 1 + self.chance.below(4);
         let began = Instant::now();
         let requests = self.talk.server.count() as u64;

@@ -9,8 +9,8 @@
 )]
 
 use super::history::{self, History};
-use super::home::{Ended, Home};
-use super::server::{Answer, Request, Server};
+use super::program::{Ended, Home};
+use super::server::{Answer, Request, Server, text_chunk};
 use openpista_core::record::Record;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ impl Conversation {
         let database = Arc::new(OnceLock::<PathBuf>::new());
         let (script, known) = (Arc::clone(&model), Arc::clone(&database));
         let server = Server::start(move |request| answer(&script, known.wait(), request));
-        let home = Home::new(&server.base_url());
+        let home = Home::with(&configuration(&server));
         let _ = database.set(home.database());
         Conversation {
             home,
@@ -75,6 +75,17 @@ impl Conversation {
     }
 }
 
+/// Everything may run, and however often a call of the model fails or is cut off, it is tried again
+/// soon.
+fn configuration(server: &Server) -> String {
+    let base_url = server.base_url();
+    format!(
+        "[agent]\nprovider = \"custom\"\nmodel = \"test\"\nbase_url = \"{base_url}\"\n\
+         [policy]\nmode = \"full\"\n\
+         [limits]\ncontext_messages = 60\nmodel_attempts = 100\nbackoff_ms = 20\n"
+    )
+}
+
 /// What the model's script knows: the words that were reported to the model as in doubt, and what
 /// went wrong on its side.
 #[derive(Default)]
@@ -87,7 +98,7 @@ struct Model {
 pub const NAP: &str = "nap";
 
 /// The model: commands for as many rounds as the first unanswered message asks for, then a reply
-/// that names the messages that it answers.
+/// that names the messages that it answers. Now and then it fails.
 fn answer(model: &Mutex<Model>, database: &Path, request: &Request) -> Answer {
     let messages = request.messages();
     let is_reply = |m: &Value| m["role"] == "assistant" && m["tool_calls"].is_null();
@@ -104,6 +115,11 @@ fn answer(model: &Mutex<Model>, database: &Path, request: &Request) -> Answer {
 
     let number = request.number;
     std::thread::sleep(Duration::from_millis((number % 4 * 8) as u64));
+    match number % 16 {
+        5 => return Answer::error(500, "not now"),
+        11 => return Answer::events([text_chunk("half a reply").as_str()]).then_break(),
+        _ => {}
+    }
     let last_said = open.iter().rposition(|m| m["role"] == "user").unwrap_or(0);
     let fresh = open[last_said..].iter().all(|m| m["role"] != "assistant");
     if fresh && said.last().is_some_and(|text| text.ends_with(NAP)) {
@@ -181,7 +197,7 @@ fn lock(model: &Mutex<Model>) -> MutexGuard<'_, Model> {
 
 /// Laws 4 and 5 from outside: what the commands left behind.
 fn commands_ran_once_or_are_in_doubt(talk: &Conversation, history: &History) {
-    let read = |name| fs::read_to_string(talk.home.work(name)).unwrap_or_default();
+    let read = |name| fs::read_to_string(talk.home.file(name)).unwrap_or_default();
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
     for word in (read("ledger") + &read("naps")).lines() {
         *left.entry(word.to_owned()).or_default() += 1;

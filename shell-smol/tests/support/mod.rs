@@ -2,6 +2,5 @@
 
 pub mod conversation;
 pub mod history;
-pub mod home;
 pub mod program;
 pub mod server;
