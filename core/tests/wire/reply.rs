@@ -153,6 +153,17 @@ fn several_calls_may_all_have_the_index_zero() {
 }
 
 #[test]
+fn several_calls_of_one_index_may_come_in_pieces() {
+    let seen = calls_of(&[
+        r#"[{"index":0,"id":"a","function":{"name":"system_run","arguments":""}}]"#,
+        r#"[{"index":0,"function":{"arguments":"{}"}}]"#,
+        r#"[{"index":0,"id":"b","function":{"name":"system_run","arguments":""}}]"#,
+        r#"[{"index":0,"function":{"arguments":"{\"b\":1}"}}]"#,
+    ]);
+    assert_eq!(seen, calls(&[("a", "{}"), ("b", r#"{"b":1}"#)]));
+}
+
+#[test]
 fn ids_are_made_unique() {
     let with = |id: &str, index: u8| {
         format!(

@@ -50,7 +50,10 @@ fuzz_target!(|data: &[u8]| {
     check::<ClientFrame>(bytes, cut, max);
     check::<ServerFrame>(bytes, cut, max);
     // The length, which a fuzzer seldom guesses, is put before what it made up.
-    let mut framed = u32::try_from(bytes.len()).unwrap_or(0).to_be_bytes().to_vec();
+    let mut framed = u32::try_from(bytes.len())
+        .unwrap_or(0)
+        .to_be_bytes()
+        .to_vec();
     framed.extend_from_slice(bytes);
     check::<ClientFrame>(&framed, cut, max);
     check::<ServerFrame>(&framed, cut, max);

@@ -12,5 +12,8 @@ fuzz_target!(|bytes: &[u8]| {
     let written = serde_json::to_vec(&line).expect("a line can be written");
     let again: Line = serde_json::from_slice(&written).expect("what was written can be read");
     assert_eq!(line, again);
-    assert_eq!(written, serde_json::to_vec(&again).expect("a line can be written"));
+    assert_eq!(
+        written,
+        serde_json::to_vec(&again).expect("a line can be written")
+    );
 });

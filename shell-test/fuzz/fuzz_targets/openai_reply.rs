@@ -62,7 +62,9 @@ fuzz_target!(|body: &[u8]| {
     let sent: Value = serde_json::from_slice(&sent).expect("a request is JSON");
     for at in 0..count {
         let function = &sent["messages"][0]["tool_calls"][at]["function"];
-        let arguments = function["arguments"].as_str().expect("arguments are a text");
+        let arguments = function["arguments"]
+            .as_str()
+            .expect("arguments are a text");
         serde_json::from_str::<Map<String, Value>>(arguments).expect("and an object");
         let name = function["name"].as_str().expect("a name is a text");
         assert!((1..=64).contains(&name.len()));

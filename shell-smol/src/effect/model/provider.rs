@@ -183,17 +183,18 @@ impl Resolver<'_> {
     }
 
     fn preset(&self, preset: &Preset) -> Result<Provider, ProviderError> {
-        let key = match preset.key {
-            None => self.own_key(),
-            Some(name) => {
-                let own = self.own_key().or_else(|| self.secret(name));
-                Some(own.ok_or(ProviderError::MissingKey {
-                    provider: preset.name,
-                    variable: name,
-                })?)
-            }
-        };
         let base_url = self.choice.base_url.as_deref().unwrap_or(preset.base_url);
+        let key = self.own_key().or_else(|| self.secret(preset.key?));
+        if let Some(variable) = preset.key
+            && key.is_none()
+            // A server on this machine or in this house rarely wants a key.
+            && !base_url.trim().starts_with("http://")
+        {
+            return Err(ProviderError::MissingKey {
+                provider: preset.name,
+                variable,
+            });
+        }
         self.server(preset.name, preset.model, base_url, key)
     }
 

@@ -162,6 +162,10 @@ fn every_choice_finds_its_provider() {
             ("openai", "gpt-5.2", LOCAL, Some("sk-o")),
         ),
         (
+            given(&[]).provider("openai").base_url(LOCAL),
+            ("openai", "gpt-5.2", LOCAL, None),
+        ),
+        (
             given(&[openai, ("TOGETHER_API_KEY", "t")])
                 .provider("together")
                 .model("m"),
