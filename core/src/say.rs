@@ -62,6 +62,10 @@ fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{plural}")
 }
 
+pub(crate) fn turned_away() -> &'static str {
+    "This very message was turned away before. Write it again as a new one."
+}
+
 pub(crate) fn denied_by_policy(reason: &str) -> String {
     format!("denied, nothing ran: {reason}")
 }

@@ -115,6 +115,7 @@ fn each_call_fails(fault: &Fault, mut nth: impl Iterator<Item = u32>) {
     assert_eq!(talk.run("one", &say()).code, Some(0));
     let mut failures = 0;
     loop {
+        assert!(failures < 200, "no end of failures");
         let before = History::read(&talk.home.database());
         let args = ["run", "--session", "one", "-e", &say()];
         let (ended, injected) = run_with(fault, nth.next().expect("more"), &talk.home, &args);
@@ -254,6 +255,7 @@ fn a_disk_that_is_really_full_loses_nothing_durable() {
             break ended;
         }
         done += 1;
+        assert!(done < 100, "a disk of 1 MiB took {done} messages of 30 kB");
     };
     assert!(done > 2, "{failed:?}");
     failed_clearly(

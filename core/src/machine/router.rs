@@ -10,8 +10,9 @@ use crate::id::{MessageId, Seq, SessionId};
 use crate::input::Arrival;
 use crate::record::{Accepted, Command, Record};
 use crate::refusal::Refusal;
+use crate::say;
 use crate::settings::Settings;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -33,7 +34,8 @@ pub(crate) struct Router {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Keys {
-    known: BTreeSet<String>,
+    /// Each key, and whether its message was turned away.
+    known: BTreeMap<String, bool>,
     oldest_first: VecDeque<(String, Option<u64>)>,
     /// The highest number that was forgotten: it and all below it are known.
     floor: Option<u64>,
@@ -69,8 +71,10 @@ impl Router {
         if let Err(refusal) = self.check(settings, arrival) {
             return Routed::Refused(refusal);
         }
-        if self.knows(arrival) {
-            return Routed::Duplicate;
+        match self.known(arrival) {
+            Some(true) => return Routed::Refused(Refusal::Limit(say::turned_away().to_string())),
+            Some(false) => return Routed::Duplicate,
+            None => {}
         }
         let name = arrival.session.as_ref().unwrap_or(&arrival.origin);
         let known = self.sessions.get(name).copied();
@@ -178,11 +182,14 @@ impl Router {
         Ok(())
     }
 
-    fn knows(&self, arrival: &Arrival) -> bool {
-        self.origins.get(&arrival.origin).is_some_and(|keys| {
-            let forgotten = arrival.serial.is_some() && arrival.serial <= keys.floor;
-            forgotten || keys.known.contains(&arrival.key)
-        })
+    /// Whether a known key's message was turned away; none for a new key.
+    fn known(&self, arrival: &Arrival) -> Option<bool> {
+        let keys = self.origins.get(&arrival.origin)?;
+        let forgotten = arrival.serial.is_some() && arrival.serial <= keys.floor;
+        keys.known
+            .get(&arrival.key)
+            .copied()
+            .or(forgotten.then_some(false))
     }
 
     /// Is this somebody whom the operator named, or whom such a one let in?
@@ -243,14 +250,19 @@ impl Router {
                 self.names.insert(*session, name.clone());
             }
             Record::Accepted(accepted) => {
-                self.remember(settings, &accepted.origin, &accepted.key, accepted.serial);
+                self.remember(
+                    settings,
+                    (&accepted.origin, &accepted.key),
+                    accepted.serial,
+                    false,
+                );
             }
             Record::Refused {
                 origin,
                 key,
                 serial,
                 ..
-            } => self.remember(settings, origin, key, *serial),
+            } => self.remember(settings, (origin, key), *serial, true),
             Record::Admitted { peer, .. } => {
                 self.guests.insert(peer.clone());
             }
@@ -261,9 +273,15 @@ impl Router {
         }
     }
 
-    fn remember(&mut self, settings: &Settings, origin: &str, key: &str, serial: Option<u64>) {
+    fn remember(
+        &mut self,
+        settings: &Settings,
+        (origin, key): (&str, &str),
+        serial: Option<u64>,
+        refused: bool,
+    ) {
         let keys = self.origins.entry(origin.to_string()).or_default();
-        if keys.known.insert(key.to_string()) {
+        if keys.known.insert(key.to_string(), refused).is_none() {
             keys.oldest_first.push_back((key.to_string(), serial));
         }
         while keys.oldest_first.len() > settings.limits.keys {
