@@ -12,7 +12,7 @@ use crate::record::{Accepted, Command, Record};
 use crate::refusal::Refusal;
 use crate::say;
 use crate::settings::Settings;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
