@@ -288,6 +288,39 @@ fn messages_tell_the_conversation_with_its_tool_calls() {
     );
 }
 
+/// The core answers a call itself once a person has said yes, in a later step than the reply's.
+#[test]
+fn a_result_that_came_after_a_yes_names_its_call() {
+    let dir = Dir::new();
+    let approval = ApprovalId {
+        seq: Seq(2),
+        slot: 1,
+    };
+    let lines = [
+        line(1, vec![opened(), accepted(1, "remind me")]),
+        line(2, vec![answered(1, "", &["call-a", "call-b"])]),
+        line(
+            3,
+            vec![
+                Record::Decided {
+                    session: SESSION,
+                    approval,
+                    answer: Answer::Allowed("cli:local".to_owned()),
+                },
+                Record::Served {
+                    session: SESSION,
+                    call: 1,
+                    content: "job 3.1".to_owned(),
+                },
+            ],
+        ),
+    ];
+    dir.writer().commit(&lines).unwrap();
+    let last = messages(&dir.database()).pop().unwrap();
+    assert_eq!((last.role, last.content.as_str()), (Role::Tool, "job 3.1"));
+    assert_eq!(last.call_id.as_deref(), Some("call-b"));
+}
+
 #[test]
 fn projections_can_be_computed_again_from_the_records_alone() {
     let dir = Dir::new();
