@@ -16,6 +16,7 @@ use async_channel::{Receiver, Sender};
 use async_io::Timer;
 use futures_lite::{FutureExt, future};
 use openpista_core::Core;
+use openpista_core::effect::deliver::Question;
 use openpista_core::gate::{self, Gate, Receipt};
 use openpista_core::id::SessionId;
 use openpista_core::input::{Boot, Input};
@@ -28,6 +29,8 @@ use std::time::{Duration, Instant};
 
 /// How many inputs may wait; senders wait beyond it.
 const INPUTS: usize = 1_024;
+/// How many looks at the state may wait; who wants one waits beyond it.
+const LOOKS: usize = 64;
 /// The most inputs, and the most timers, of one commit.
 const BATCH: usize = 1_024;
 /// A snapshot is due after so many steps.
@@ -48,6 +51,7 @@ pub struct Driver {
     gate: Gate,
     inputs: Receiver<Input>,
     leave: Receiver<Leave>,
+    looks: Receiver<Look>,
     durable: Receipt,
     unsaved_steps: u64,
     /// Sessions whose turn goes on without anybody's doing.
@@ -59,6 +63,14 @@ pub struct Driver {
 pub struct Handle {
     inputs: Sender<Input>,
     leave: Sender<Leave>,
+    looks: Sender<Look>,
+}
+
+/// A wish to know which questions a session has open.
+#[derive(Debug)]
+struct Look {
+    session: String,
+    answer: Sender<Vec<Question>>,
 }
 
 /// How the loop is to end.
@@ -75,6 +87,16 @@ impl Handle {
     /// the loop is lost, as it would have been a moment later.
     pub async fn send(&self, input: Input) {
         let _ = self.inputs.send(input).await;
+    }
+
+    /// The questions of the session of this name that wait for a person, oldest first. None when
+    /// there is no such session, and after the end of the loop.
+    pub async fn questions(&self, session: &str) -> Vec<Question> {
+        let (answer, answered) = async_channel::bounded(1);
+        let session = session.to_owned();
+        // A look after the end of the loop is dropped, and with it the answer.
+        let _ = self.looks.send(Look { session, answer }).await;
+        answered.recv().await.unwrap_or_default()
     }
 
     /// Asks the loop to end. May be asked again, with less patience.
@@ -109,9 +131,11 @@ impl Driver {
         } = opened;
         let (sender, inputs) = async_channel::bounded(INPUTS);
         let (leave_sender, leave) = async_channel::unbounded();
+        let (looks_sender, looks) = async_channel::bounded(LOOKS);
         let handle = Handle {
             inputs: sender.clone(),
             leave: leave_sender,
+            looks: looks_sender,
         };
         let driver = Driver {
             clock: Clock::start(began_unix_ms, core.state().at()),
@@ -123,6 +147,7 @@ impl Driver {
             gate: Gate::new(),
             inputs,
             leave,
+            looks,
             unsaved_steps: 0,
             working: BTreeSet::new(),
         };
@@ -194,9 +219,22 @@ impl Driver {
         // Both ends cannot be closed while the performer and its inputs live.
         let leave = async { (None, self.leave.recv().await.ok()) };
         let input = async { (self.inputs.recv().await.ok(), None) };
-        let (first, leave) = input.or(leave).or(alarm).await;
+        let look = self.show_state();
+        let (first, leave) = input.or(leave).or(alarm).or(look).await;
         let more = std::iter::from_fn(|| self.inputs.try_recv().ok());
         (first.into_iter().chain(more).take(BATCH).collect(), leave)
+    }
+
+    /// Answers those who want to see the state. Everything in it is durable while this runs.
+    async fn show_state<T>(&self) -> T {
+        while let Ok(Look { session, answer }) = self.looks.recv().await {
+            let state = self.core.state();
+            let session = state.session(&session);
+            let questions = session.into_iter().flat_map(|id| state.questions(id));
+            // Whoever asked may be gone.
+            let _ = answer.try_send(questions.cloned().collect());
+        }
+        future::pending().await
     }
 
     /// Steps the core through a batch and every timer that is due, commits what was decided, and
