@@ -6,7 +6,9 @@
 
 use super::int;
 use super::read::Role;
+use super::response::Responses;
 use openpista_core::effect::Outcome;
+use openpista_core::effect::deliver::Body;
 use openpista_core::effect::tool::render;
 use openpista_core::effect::{Effect, Op};
 use openpista_core::id::{EffectId, Seq, SessionId};
@@ -50,8 +52,25 @@ impl Step<'_> {
     fn record(&self, record: &Record) -> rusqlite::Result<()> {
         match record {
             Record::Opened { session, name } => self.open(*session, name),
-            Record::Accepted(accepted) if accepted.command.is_none() => {
-                self.say(accepted.session, Role::User, &accepted.text)
+            Record::Accepted(accepted) => {
+                self.responses().expect(&accepted.origin, &accepted.key)?;
+                match accepted.command {
+                    None => self.say(accepted.session, Role::User, &accepted.text),
+                    Some(_) => Ok(()),
+                }
+            }
+            Record::Refused {
+                origin,
+                key,
+                refusal,
+                ..
+            } => self.responses().keep(origin, key, refusal.reason(), true),
+            Record::Queued { body, ends, .. } => {
+                let is_error = matches!(body, Body::Failure(_));
+                let text = body.text().unwrap_or_default();
+                ends.iter().try_for_each(|end| {
+                    self.responses().keep(&end.origin, &end.key, text, is_error)
+                })
             }
             Record::Answered { session, reply, .. } => {
                 self.answer(*session, &reply.text, &reply.calls)
@@ -100,6 +119,13 @@ impl Step<'_> {
                 TurnEnd::Stopped => self.say(*session, Role::Notice, "Stopped."),
             },
             _ => Ok(()),
+        }
+    }
+
+    fn responses(&self) -> Responses<'_> {
+        Responses {
+            conn: self.conn,
+            seq: self.seq,
         }
     }
 

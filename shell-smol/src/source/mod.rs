@@ -1,4 +1,5 @@
 //! Where inputs come from.
 
 pub mod cli;
+pub mod quic;
 pub mod signal;
