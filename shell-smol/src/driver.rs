@@ -88,7 +88,33 @@ pub enum Leave {
     Within(Duration),
 }
 
+/// The other end of a [`Handle`] that leads elsewhere than to a loop in this process.
+#[derive(Debug)]
+pub(crate) struct FarEnd {
+    /// What the front end says.
+    pub(crate) inputs: Receiver<Input>,
+    /// How it wants to leave.
+    pub(crate) leave: Receiver<Leave>,
+}
+
 impl Handle {
+    /// A handle, and what comes out at its other end. Nobody answers [`Handle::questions`] there.
+    pub(crate) fn to_elsewhere() -> (Handle, FarEnd) {
+        let (inputs, far_inputs) = async_channel::bounded(INPUTS);
+        let (leave, far_leave) = async_channel::unbounded();
+        let (asks, _) = async_channel::bounded(1);
+        let handle = Handle {
+            inputs,
+            leave,
+            asks,
+        };
+        let far = FarEnd {
+            inputs: far_inputs,
+            leave: far_leave,
+        };
+        (handle, far)
+    }
+
     /// Hands an input to the loop. Waits while too many wait already; an input after the end of
     /// the loop is lost, as it would have been a moment later.
     pub async fn send(&self, input: Input) {

@@ -476,6 +476,8 @@ impl Words {
 
     fn globals(&mut self, spec: &Spec) -> Result<Globals, UsageError> {
         let log = match self.text("log")? {
+            // A daemon tells what it does to whoever reads its log.
+            None if spec.name == "start" => "info",
             None => "warn",
             Some(level) => match LEVELS.into_iter().find(|known| *known == level) {
                 Some(level) => level,

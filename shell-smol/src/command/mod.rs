@@ -4,8 +4,9 @@
 //! gives an exit status, or an [`Error`] that a person can act on.
 
 mod agent;
-mod allow;
+pub mod allow;
 pub mod args;
+mod attached;
 pub mod doctor;
 pub mod export;
 mod help;

@@ -241,6 +241,12 @@ impl Config {
         self.env.bot_token().or(self.telegram.token.as_ref())
     }
 
+    /// The directory that one process at a time holds: the journal's.
+    pub fn data_dir_of_journal(&self) -> PathBuf {
+        let parent = self.database.parent();
+        parent.map_or_else(|| self.data_dir.clone(), Path::to_owned)
+    }
+
     /// The time zone of jobs that name none.
     pub fn zone(&self) -> Zone {
         self.agent.zone.unwrap_or_else(service::machine_zone)

@@ -12,8 +12,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The beginning of the origins that ask again.
-const ASKING: &str = "quic:";
+/// The beginnings of the origins that ask again.
+const ASKING: [&str; 2] = ["quic:", "cli:"];
+
+fn asks(origin: &str) -> bool {
+    ASKING.iter().any(|asking| origin.starts_with(asking))
+}
 
 /// The writing side, for one step.
 pub(super) struct Responses<'c> {
@@ -24,7 +28,7 @@ pub(super) struct Responses<'c> {
 impl Responses<'_> {
     /// A message was taken: there will be a response.
     pub(super) fn expect(&self, origin: &str, key: &str) -> rusqlite::Result<()> {
-        if origin.starts_with(ASKING) {
+        if asks(origin) {
             self.conn
                 .prepare_cached(
                     "INSERT INTO responses (origin, key, content, is_error, seq) \
@@ -43,7 +47,7 @@ impl Responses<'_> {
         content: &str,
         is_error: bool,
     ) -> rusqlite::Result<()> {
-        if origin.starts_with(ASKING) {
+        if asks(origin) {
             self.conn
                 .prepare_cached(
                     "INSERT INTO responses (origin, key, content, is_error, seq) \

@@ -3,3 +3,4 @@
 pub mod cli;
 pub mod quic;
 pub mod signal;
+pub mod wall;

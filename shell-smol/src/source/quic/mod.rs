@@ -15,6 +15,7 @@ mod connection;
 mod endpoint;
 mod exchange;
 mod front;
+pub mod local;
 pub(crate) mod stream;
 
 pub use certificate::{BadFingerprint, CERTIFICATE_FILE, Fingerprint, KEY_FILE};
@@ -22,6 +23,7 @@ pub use certificate::{BadFingerprint, CERTIFICATE_FILE, Fingerprint, KEY_FILE};
 use crate::driver::Handle;
 use crate::effect::deliver::Event;
 use crate::journal::{JournalError, Lookup};
+use crate::source::cli;
 use async_channel::Receiver;
 use async_io::Timer;
 use front::Front;
@@ -70,9 +72,13 @@ impl GatewayConfig {
     }
 }
 
-/// The origin and the peer of a token's holder.
+/// The origin and the peer of a token's holder: `quic:NAME`, or the person at this machine's
+/// terminal.
 pub fn origin_of(token_name: &str) -> String {
-    format!("{CHANNEL}:{token_name}")
+    match token_name {
+        local::TOKEN_NAME => cli::ORIGIN.to_owned(),
+        name => format!("{CHANNEL}:{name}"),
+    }
 }
 
 /// A running gateway.
