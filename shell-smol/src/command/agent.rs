@@ -92,11 +92,6 @@ impl Agent {
         })
     }
 
-    /// Where effects run, for sources that live on the same thread.
-    pub(super) fn executor(&self) -> Rc<LocalExecutor<'static>> {
-        Rc::clone(&self.executor)
-    }
-
     /// The provider's name, as people are told of it.
     pub(super) fn provider(&self) -> &str {
         &self.settings.provider

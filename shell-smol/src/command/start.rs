@@ -13,8 +13,10 @@ use crate::journal::{Journal, Lookup, TokenError, Tokens};
 use crate::secret::Secret;
 use crate::source::quic::local::{self, Door};
 use crate::source::quic::{self, Gateway, GatewayConfig};
+use crate::source::telegram::{self, Pace, Telegram, TelegramConfig};
 use crate::source::{cli, signal};
 use async_channel::Receiver;
+use async_io::Timer;
 use futures_lite::FutureExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +24,8 @@ use std::time::Duration;
 
 /// The front end that hears only of the end.
 const SELF: &str = "start";
+/// How long a channel may take to show what it was handed, once all else has ended.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Serves until it is told to end.
 ///
@@ -41,10 +45,18 @@ pub fn run(config: &Config) -> Result<ExitCode, Error> {
         true => Some(Ours::prepare(config, &mut fronts, &mut extras)?),
         false => None,
     };
+    let bot = match config.telegram.enabled {
+        true => Some(Bot::prepare(config, &mut fronts, &mut extras)?),
+        false => None,
+    };
     let agent = Agent::start(config, opened, fronts, extras)?;
     let mut said = String::new();
     let gateway = match ours {
         Some(ours) => Some(ours.listen(config, &agent, &mut said)?),
+        None => None,
+    };
+    let telegram = match bot {
+        Some(bot) => Some(bot.listen(&agent, &mut said)?),
         None => None,
     };
     said.push_str(&format!(
@@ -60,10 +72,10 @@ pub fn run(config: &Config) -> Result<ExitCode, Error> {
         over,
         watch,
         gateway,
+        telegram,
         grace: Duration::from_millis(config.agent.shutdown_grace_ms),
         data_dir: config.data_dir_of_journal(),
     };
-    let _executor = agent.executor();
     let lived = agent.live(front.serve());
     Door::close(&config.data_dir_of_journal());
     lived.map(|()| ExitCode::SUCCESS)
@@ -129,12 +141,49 @@ impl Ours {
     }
 }
 
+/// The Telegram bot, before the loop is there.
+struct Bot {
+    events: Receiver<Event>,
+    config: TelegramConfig,
+}
+
+impl Bot {
+    fn prepare(config: &Config, fronts: &mut Fronts, extras: &mut Extras) -> Result<Bot, Error> {
+        let Some(token) = config.bot_token() else {
+            return Err(Error::usage(
+                "[channels.telegram] is enabled, but there is no token: set TELEGRAM_BOT_TOKEN to \
+                 what @BotFather gave you",
+            ));
+        };
+        let users = &config.telegram.allowed_users;
+        extras.owners.extend(users.iter().map(|id| telegram::peer(*id)));
+        let longest = (telegram::CHANNEL.to_owned(), telegram::MESSAGE_CHARS);
+        extras.channel_chars.extend([longest]);
+        Ok(Bot {
+            events: fronts.add(telegram::CHANNEL),
+            config: TelegramConfig {
+                token: token.clone(),
+                api_url: Some(config.telegram.api_url.clone()),
+                files_dir: config.workspace.join("files"),
+                pace: Pace::default(),
+            },
+        })
+    }
+
+    fn listen(self, agent: &Agent, said: &mut String) -> Result<Telegram, Error> {
+        said.push_str("telegram: on\n");
+        Telegram::start(self.config, agent.handle.clone(), self.events)
+            .map_err(|error| Error::failed(format!("cannot start a thread: {error}; start again")))
+    }
+}
+
 /// Waits for a signal.
 struct Front {
     handle: Handle,
     over: Receiver<Event>,
     watch: signal::Watch,
     gateway: Option<Gateway>,
+    telegram: Option<Telegram>,
     grace: Duration,
     data_dir: PathBuf,
 }
@@ -149,6 +198,9 @@ impl Front {
             if let Some(gateway) = &self.gateway {
                 gateway.drain();
             }
+            if let Some(telegram) = &self.telegram {
+                telegram.stop();
+            }
             self.handle.leave(Leave::Within(self.grace));
             if let Some(second) = self.signal_or_end().await {
                 std::process::exit(second.exit_code().into());
@@ -157,6 +209,13 @@ impl Front {
         Door::close(&self.data_dir);
         if let Some(gateway) = self.gateway {
             gateway.close().await;
+        }
+        if let Some(telegram) = self.telegram {
+            let shown = blocking::unblock(move || telegram.join());
+            let late = async {
+                Timer::after(FAREWELL).await;
+            };
+            shown.or(late).await;
         }
     }
 

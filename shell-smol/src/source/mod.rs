@@ -3,4 +3,5 @@
 pub mod cli;
 pub mod quic;
 pub mod signal;
+pub mod telegram;
 pub mod wall;

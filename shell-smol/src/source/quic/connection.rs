@@ -110,7 +110,12 @@ pub(super) async fn serve(
             Timer::after(patience).await;
             false
         };
-        if !handshake.or(late).await {
+        // What it resolves to is about early data alone: there may have been none.
+        let done = async {
+            handshake.await;
+            true
+        };
+        if !done.or(late).await {
             Close::LATE.apply(&watched);
         }
         drop(confirming);

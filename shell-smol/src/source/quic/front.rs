@@ -6,9 +6,10 @@
 //! nothing.
 
 use crate::effect::deliver::{Event, Showing};
+use crate::source::cli;
 use async_channel::{Receiver, Sender};
 use openpista_core::effect::Chunk;
-use openpista_core::effect::deliver::{Body, Deliver, DeliverFault, Delivered, Question};
+use openpista_core::effect::deliver::{Body, Deliver, DeliverFault, Delivered, End, Question};
 use openpista_core::hint::{Activity, Hint};
 use openpista_core::wire::frame::{Progress, ServerFrame};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many notes may wait for one exchange, and for one connection.
 const NOTES: usize = 256;
+/// How the keys of messages begin that the schedule sends.
+const JOB: &str = "job:";
 /// Progress is lost when so many wait.
 const CHATTER: usize = NOTES / 2;
 
@@ -126,8 +129,11 @@ impl Front {
         let shown = self.board().show(&showing.session, &showing.delivery);
         let result = match shown {
             true => Ok(Delivered),
-            false => Err(DeliverFault::Gone {
+            false if asks_again(&showing.delivery) => Err(DeliverFault::Gone {
                 message: "the client is not connected; kept for when it asks again".to_owned(),
+            }),
+            false => Err(DeliverFault::Unreachable {
+                message: "the client is not connected".to_owned(),
             }),
         };
         showing.done(result);
@@ -216,8 +222,9 @@ impl Board {
         let note = Note::Progress(progress.clone());
         let here = self.in_session(session).filter(|e| e.origin == origin);
         let id = String::new();
-        some(here.map(|exchange| exchange.tell(&note)))
-            || self.call(origin, &ServerFrame::Progress { id, progress })
+        // Over the first stream it cannot be taken for a command's output.
+        self.call(origin, &ServerFrame::Progress { id, progress })
+            || some(here.map(|exchange| exchange.tell(&note)))
     }
 
     /// Tells every exchange that is about this message.
@@ -267,6 +274,13 @@ impl Drop for Attending {
             }
         }
     }
+}
+
+/// Whoever this is for knows the message's id, and gets the response by asking. Nobody asks about
+/// a job of the schedule, nor does a person at a terminal who has left: it waits for them.
+fn asks_again(delivery: &Deliver) -> bool {
+    let known = |end: &End| !end.key.starts_with(JOB);
+    delivery.origin != cli::ORIGIN && delivery.ends.iter().all(known)
 }
 
 /// Does all of it, and says whether any came through.
