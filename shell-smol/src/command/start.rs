@@ -156,7 +156,9 @@ impl Bot {
             ));
         };
         let users = &config.telegram.allowed_users;
-        extras.owners.extend(users.iter().map(|id| telegram::peer(*id)));
+        extras
+            .owners
+            .extend(users.iter().map(|id| telegram::peer(*id)));
         let longest = (telegram::CHANNEL.to_owned(), telegram::MESSAGE_CHARS);
         extras.channel_chars.extend([longest]);
         Ok(Bot {

@@ -1,4 +1,5 @@
 //! What the tests of the shell share.
 
+pub mod daemon;
 pub mod program;
 pub mod server;
