@@ -12,7 +12,6 @@ use crate::driver::{FarEnd, Handle, Leave};
 use crate::effect::deliver::{Event, Showing};
 use crate::source::cli::{ORIGIN, PEER};
 use crate::source::quic::local::{self, Door};
-use crate::terminal::writer::note;
 use async_channel::{Receiver, Sender};
 use async_io::Timer;
 use futures_lite::{FutureExt, future};
@@ -141,7 +140,7 @@ impl Attached {
                 Happening::TimeIsUp => break,
             };
             if let Err(error) = going_on
-                && !self.come_back(&error).await
+                && (leaving.is_some() || !self.come_back(&error).await)
             {
                 break;
             }
@@ -197,7 +196,7 @@ impl Attached {
                     Decision::Deny => frame::Decision::Deny,
                     Decision::Allow => frame::Decision::Allow,
                     Decision::AllowSession => {
-                        note("the daemon takes a yes for this once only over a connection");
+                        self.tell("over a connection a yes counts once: you are asked again");
                         frame::Decision::Allow
                     }
                 };
@@ -325,7 +324,7 @@ impl Attached {
                 };
                 self.deliver(&session, body, vec![end]);
             }
-            ServerFrame::Error { message } => note(&format!("the daemon says: {message}")),
+            ServerFrame::Error { message } => self.tell(&format!("the daemon says: {message}")),
             ServerFrame::AuthOk { .. } | ServerFrame::AuthError { .. } | ServerFrame::Pong => {}
         }
     }
@@ -343,6 +342,15 @@ impl Attached {
         self.show(Event::Deliver(showing));
     }
 
+    /// Says something about the connection itself.
+    fn tell(&self, text: &str) {
+        self.show(Event::Hint(Hint::Tell {
+            origin: ORIGIN.to_owned(),
+            key: String::new(),
+            text: text.to_owned(),
+        }));
+    }
+
     fn show(&self, event: Event) {
         // A front end that is gone sees nothing.
         let _ = self.events.try_send(event);
@@ -350,19 +358,22 @@ impl Attached {
 
     /// Looks for the daemon until it is back, and sends again what has not come to its end.
     async fn come_back(&mut self, error: &ClientError) -> bool {
-        note(&format!(
+        self.tell(&format!(
             "the daemon is gone ({error}); waiting for it to come back"
         ));
         let until = Instant::now() + RETURN;
         while Instant::now() < until {
             Timer::after(LOOK).await;
+            if self.far.leave.try_recv().is_ok() {
+                return false;
+            }
             let Some(door) = Door::find(&self.data_dir) else {
                 continue;
             };
             let Ok(connected) = knock(&door, &self.data_dir).await else {
                 continue;
             };
-            note(&format!("attached to the daemon (pid {})", door.pid));
+            self.tell(&format!("attached to the daemon (pid {})", door.pid));
             (self.door, self.connected) = (door, connected);
             // What the lost connection still says is of no interest.
             self.heard = async_channel::unbounded();
@@ -375,7 +386,7 @@ impl Attached {
             }
             return true;
         }
-        note("the daemon did not come back; start it, or say it again when it runs");
+        self.tell("the daemon did not come back; start it, or say it again when it runs");
         false
     }
 }

@@ -156,6 +156,8 @@ impl Front {
                 self.note(&text);
                 self.ended(0);
             }
+            // Of the connection itself, not of a message.
+            Hint::Tell { key, text, .. } if key.is_empty() => self.note(&text),
             Hint::Tell { .. } | Hint::Refuse { .. } | Hint::Ack { .. } => {}
         }
     }
