@@ -508,7 +508,7 @@ fn law_13_a_job_of_the_agents_making_has_nobodys_yes() {
         Record::Sought(sought) => Some(sought.approval),
         _ => None,
     });
-    let approval = approval.last().expect("a question");
+    let approval = approval.collect::<Vec<_>>().pop().expect("a question");
     agents.step(Input::Order(Order::Decide {
         approval,
         decision: Decision::Allow,

@@ -23,7 +23,7 @@ pub(super) struct Link {
 
 enum Home {
     Here(Box<Agent>),
-    There(Attached),
+    There(Box<Attached>),
 }
 
 impl Link {
@@ -48,7 +48,7 @@ impl Link {
                 let (attached, handle, events) = Attached::to(config)?.ok_or(in_use)?;
                 note(&format!("attached to the daemon (pid {})", attached.pid()));
                 Ok(Link {
-                    home: Home::There(attached),
+                    home: Home::There(Box::new(attached)),
                     handle,
                     events,
                 })

@@ -318,7 +318,7 @@ fn a_result_that_came_after_a_yes_names_its_call() {
             ],
         ),
     ];
-    dir.writer().commit(&lines).unwrap();
+    let _receipt = dir.writer().commit(&lines).unwrap();
     let last = messages(&dir.database()).pop().unwrap();
     assert_eq!((last.role, last.content.as_str()), (Role::Tool, "job 3.1"));
     assert_eq!(last.call_id.as_deref(), Some("call-b"));
