@@ -10,7 +10,9 @@ use crate::source::quic::{ALPN, Fingerprint};
 use openpista_core::id::ApprovalId;
 use openpista_core::wire::frame::{ClientFrame, Decision, MAX_FRAME_BYTES, ServerFrame, Token};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, Endpoint, EndpointConfig, SendStream, SmolRuntime, TransportConfig};
+use quinn::{
+    Connection, Endpoint, EndpointConfig, SendStream, SmolRuntime, TransportConfig, ZeroRttAccepted,
+};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -35,12 +37,12 @@ pub struct Client {
 }
 
 /// A client that is connected. Dropping it closes the connection.
-#[derive(Debug)]
 pub struct Connected {
     endpoint: Endpoint,
     connection: Connection,
     session: Option<String>,
     control: Exchange,
+    early: Option<ZeroRttAccepted>,
 }
 
 /// A stream on which the gateway tells what comes of something.
@@ -48,6 +50,12 @@ pub struct Exchange {
     /// Held so that the gateway does not take it for given up.
     send: SendStream,
     frames: Frames<ServerFrame>,
+}
+
+impl fmt::Debug for Connected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connected").field(&self.connection).finish()
+    }
 }
 
 impl fmt::Debug for Exchange {
@@ -123,7 +131,11 @@ impl Client {
     ) -> Result<Option<Connected>, ClientError> {
         let (endpoint, connecting) = self.start(address)?;
         match connecting.into_0rtt() {
-            Ok((connection, _)) => self.greet(endpoint, connection).await.map(Some),
+            Ok((connection, accepted)) => {
+                let mut connected = self.greet(endpoint, connection).await?;
+                connected.early = Some(accepted);
+                Ok(Some(connected))
+            }
             Err(_) => Ok(None),
         }
     }
@@ -160,6 +172,7 @@ impl Client {
             connection,
             session: None,
             control,
+            early: None,
         })
     }
 
@@ -196,6 +209,15 @@ impl Connected {
             }
         }
         Ok(self.session.as_deref().unwrap_or_default())
+    }
+
+    /// Waits until it is known whether the gateway has taken what was sent early. False, if nothing
+    /// could be.
+    pub async fn taken_early(&mut self) -> bool {
+        match self.early.take() {
+            Some(accepted) => accepted.await,
+            None => false,
+        }
     }
 
     /// Sends a message. The same `id` is the same message, whenever and wherever it is sent.
