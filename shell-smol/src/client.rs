@@ -11,12 +11,13 @@ use openpista_core::id::ApprovalId;
 use openpista_core::wire::frame::{ClientFrame, Decision, MAX_FRAME_BYTES, ServerFrame, Token};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
-    Connection, Endpoint, EndpointConfig, SendStream, SmolRuntime, TransportConfig, ZeroRttAccepted,
+    Connection, ConnectionError, Endpoint, EndpointConfig, SendStream, SmolRuntime,
+    TransportConfig, TransportErrorCode, ZeroRttAccepted,
 };
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, SignatureScheme};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -176,16 +177,20 @@ impl Client {
         })
     }
 
-    fn refused(&self, address: SocketAddr, error: &quinn::ConnectionError) -> ClientError {
-        let text = error.to_string();
-        match text.contains(NOT_PINNED) {
-            true => ClientError::OtherGateway {
+    fn refused(&self, address: SocketAddr, error: &ConnectionError) -> ClientError {
+        // The verifier's word comes back as the alert that it makes TLS send.
+        let alert = u8::from(AlertDescription::from(NOT_PINNED));
+        let told = TransportErrorCode::crypto(alert);
+        match error {
+            ConnectionError::TransportError(error) if error.code == told => {
+                ClientError::OtherGateway {
+                    address,
+                    pin: self.pin,
+                }
+            }
+            error => ClientError::Unreachable {
                 address,
-                pin: self.pin,
-            },
-            false => ClientError::Unreachable {
-                address,
-                cause: text,
+                cause: error.to_string(),
             },
         }
     }
@@ -343,8 +348,8 @@ async fn open(connection: &Connection, frame: &ClientFrame) -> Result<Exchange, 
     })
 }
 
-/// What the verifier says of another certificate; it comes back inside an error's text.
-const NOT_PINNED: &str = "not the certificate whose fingerprint was given";
+/// What the verifier says of another certificate.
+const NOT_PINNED: CertificateError = CertificateError::ApplicationVerificationFailure;
 
 /// Trusts one certificate.
 #[derive(Debug)]
@@ -352,17 +357,6 @@ struct Pinned {
     pin: Fingerprint,
     provider: Arc<CryptoProvider>,
 }
-
-#[derive(Debug)]
-struct NotPinned;
-
-impl fmt::Display for NotPinned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NOT_PINNED)
-    }
-}
-
-impl std::error::Error for NotPinned {}
 
 impl ServerCertVerifier for Pinned {
     fn verify_server_cert(
@@ -375,9 +369,7 @@ impl ServerCertVerifier for Pinned {
     ) -> Result<ServerCertVerified, rustls::Error> {
         match Fingerprint::of(end_entity) == self.pin {
             true => Ok(ServerCertVerified::assertion()),
-            false => Err(rustls::Error::InvalidCertificate(CertificateError::Other(
-                rustls::OtherError(Arc::new(NotPinned)),
-            ))),
+            false => Err(NOT_PINNED.into()),
         }
     }
 

@@ -106,11 +106,16 @@ pub(super) async fn serve(
     let (confirming, confirmed) = async_channel::bounded(1);
     let watched = connection.clone();
     smol::spawn(async move {
+        let done = async {
+            // What it tells is the client's affair.
+            let _ = handshake.await;
+            true
+        };
         let late = async {
             Timer::after(patience).await;
             false
         };
-        if !handshake.or(late).await {
+        if !done.or(late).await {
             Close::LATE.apply(&watched);
         }
         drop(confirming);
