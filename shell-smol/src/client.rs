@@ -10,11 +10,14 @@ use crate::source::quic::{ALPN, Fingerprint};
 use openpista_core::id::ApprovalId;
 use openpista_core::wire::frame::{ClientFrame, Decision, MAX_FRAME_BYTES, ServerFrame, Token};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, Endpoint, EndpointConfig, SendStream, SmolRuntime, TransportConfig};
+use quinn::{
+    Connection, ConnectionError, Endpoint, EndpointConfig, SendStream, SmolRuntime,
+    TransportConfig, TransportErrorCode, ZeroRttAccepted,
+};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, SignatureScheme};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -35,12 +38,12 @@ pub struct Client {
 }
 
 /// A client that is connected. Dropping it closes the connection.
-#[derive(Debug)]
 pub struct Connected {
     endpoint: Endpoint,
     connection: Connection,
     session: Option<String>,
     control: Exchange,
+    early: Option<ZeroRttAccepted>,
 }
 
 /// A stream on which the gateway tells what comes of something.
@@ -48,6 +51,12 @@ pub struct Exchange {
     /// Held so that the gateway does not take it for given up.
     send: SendStream,
     frames: Frames<ServerFrame>,
+}
+
+impl fmt::Debug for Connected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connected").field(&self.connection).finish()
+    }
 }
 
 impl fmt::Debug for Exchange {
@@ -123,7 +132,11 @@ impl Client {
     ) -> Result<Option<Connected>, ClientError> {
         let (endpoint, connecting) = self.start(address)?;
         match connecting.into_0rtt() {
-            Ok((connection, _)) => self.greet(endpoint, connection).await.map(Some),
+            Ok((connection, accepted)) => {
+                let mut connected = self.greet(endpoint, connection).await?;
+                connected.early = Some(accepted);
+                Ok(Some(connected))
+            }
             Err(_) => Ok(None),
         }
     }
@@ -160,19 +173,24 @@ impl Client {
             connection,
             session: None,
             control,
+            early: None,
         })
     }
 
-    fn refused(&self, address: SocketAddr, error: &quinn::ConnectionError) -> ClientError {
-        let text = error.to_string();
-        match text.contains(NOT_PINNED) {
-            true => ClientError::OtherGateway {
+    fn refused(&self, address: SocketAddr, error: &ConnectionError) -> ClientError {
+        // The verifier's word comes back as the alert that it makes TLS send.
+        let alert = u8::from(AlertDescription::from(NOT_PINNED));
+        let told = TransportErrorCode::crypto(alert);
+        match error {
+            ConnectionError::TransportError(error) if error.code == told => {
+                ClientError::OtherGateway {
+                    address,
+                    pin: self.pin,
+                }
+            }
+            error => ClientError::Unreachable {
                 address,
-                pin: self.pin,
-            },
-            false => ClientError::Unreachable {
-                address,
-                cause: text,
+                cause: error.to_string(),
             },
         }
     }
@@ -196,6 +214,15 @@ impl Connected {
             }
         }
         Ok(self.session.as_deref().unwrap_or_default())
+    }
+
+    /// Waits until it is known whether the gateway has taken what was sent early. False, if nothing
+    /// could be.
+    pub async fn taken_early(&mut self) -> bool {
+        match self.early.take() {
+            Some(accepted) => accepted.await,
+            None => false,
+        }
     }
 
     /// Sends a message. The same `id` is the same message, whenever and wherever it is sent.
@@ -321,8 +348,8 @@ async fn open(connection: &Connection, frame: &ClientFrame) -> Result<Exchange, 
     })
 }
 
-/// What the verifier says of another certificate; it comes back inside an error's text.
-const NOT_PINNED: &str = "not the certificate whose fingerprint was given";
+/// What the verifier says of another certificate.
+const NOT_PINNED: CertificateError = CertificateError::ApplicationVerificationFailure;
 
 /// Trusts one certificate.
 #[derive(Debug)]
@@ -330,17 +357,6 @@ struct Pinned {
     pin: Fingerprint,
     provider: Arc<CryptoProvider>,
 }
-
-#[derive(Debug)]
-struct NotPinned;
-
-impl fmt::Display for NotPinned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NOT_PINNED)
-    }
-}
-
-impl std::error::Error for NotPinned {}
 
 impl ServerCertVerifier for Pinned {
     fn verify_server_cert(
@@ -353,9 +369,7 @@ impl ServerCertVerifier for Pinned {
     ) -> Result<ServerCertVerified, rustls::Error> {
         match Fingerprint::of(end_entity) == self.pin {
             true => Ok(ServerCertVerified::assertion()),
-            false => Err(rustls::Error::InvalidCertificate(CertificateError::Other(
-                rustls::OtherError(Arc::new(NotPinned)),
-            ))),
+            false => Err(NOT_PINNED.into()),
         }
     }
 

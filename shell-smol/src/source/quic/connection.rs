@@ -106,14 +106,14 @@ pub(super) async fn serve(
     let (confirming, confirmed) = async_channel::bounded(1);
     let watched = connection.clone();
     smol::spawn(async move {
+        let done = async {
+            // What it tells is the client's affair.
+            let _ = handshake.await;
+            true
+        };
         let late = async {
             Timer::after(patience).await;
             false
-        };
-        // What it resolves to is about early data alone: there may have been none.
-        let done = async {
-            handshake.await;
-            true
         };
         if !done.or(late).await {
             Close::LATE.apply(&watched);
