@@ -1,9 +1,9 @@
--- openpista's database, version 1.
+-- openpista's database, version 2.
 --
 -- `steps` is the truth: folding its records rebuilds the whole state of the daemon. `snapshots`
--- only makes that quick. `sessions` and `messages` are projections for people to query; they are
+-- only makes that quick. `sessions`, `messages` and `responses` are projections to query; they are
 -- computed from the records alone, in the transaction that commits them, and can be thrown away
--- and computed again. Columns ending in `_at` are milliseconds since 1970 in UTC.
+-- and computed again. `tokens` belongs to the operator, and is in no record. Columns ending in `_at` are milliseconds since 1970 in UTC.
 
 -- What is fixed when the journal begins.
 CREATE TABLE meta (
@@ -52,3 +52,21 @@ CREATE TABLE messages (
 ) STRICT;
 
 CREATE INDEX messages_by_session ON messages (session, seq);
+
+-- What became of each message of a client of the gateway, for when it asks again.
+CREATE TABLE responses (
+    origin   TEXT    NOT NULL,
+    key      TEXT    NOT NULL,      -- the client's idempotency key
+    content  TEXT,                  -- null until the message has come to its end
+    is_error INTEGER NOT NULL,      -- 1: the message was refused, or its turn failed
+    seq      INTEGER NOT NULL REFERENCES steps (seq),
+    PRIMARY KEY (origin, key)
+) STRICT, WITHOUT ROWID;
+
+-- Who may use the gateway. The tokens themselves are kept nowhere.
+CREATE TABLE tokens (
+    name       TEXT PRIMARY KEY,
+    hash       BLOB    NOT NULL,    -- SHA-256 of the token
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER              -- null while it is valid
+) STRICT, WITHOUT ROWID;

@@ -16,6 +16,7 @@ use async_channel::{Receiver, Sender};
 use async_io::Timer;
 use futures_lite::{FutureExt, future};
 use openpista_core::Core;
+use openpista_core::effect::deliver::Question;
 use openpista_core::gate::{self, Gate, Receipt};
 use openpista_core::id::SessionId;
 use openpista_core::input::{Boot, Input};
@@ -48,6 +49,7 @@ pub struct Driver {
     gate: Gate,
     inputs: Receiver<Input>,
     leave: Receiver<Leave>,
+    asks: Receiver<Ask>,
     durable: Receipt,
     unsaved_steps: u64,
     /// Sessions whose turn goes on without anybody's doing.
@@ -59,6 +61,22 @@ pub struct Driver {
 pub struct Handle {
     inputs: Sender<Input>,
     leave: Sender<Leave>,
+    asks: Sender<Ask>,
+}
+
+/// A front end wants to know which questions a session has open.
+#[derive(Debug)]
+struct Ask {
+    session: String,
+    answer: Sender<Vec<Question>>,
+}
+
+/// What the loop has to do next.
+#[derive(Debug, Default)]
+struct Work {
+    inputs: Vec<Input>,
+    leave: Option<Leave>,
+    ask: Option<Ask>,
 }
 
 /// How the loop is to end.
@@ -70,11 +88,49 @@ pub enum Leave {
     Within(Duration),
 }
 
+/// The other end of a [`Handle`] that leads elsewhere than to a loop in this process.
+#[derive(Debug)]
+pub(crate) struct FarEnd {
+    /// What the front end says.
+    pub(crate) inputs: Receiver<Input>,
+    /// How it wants to leave.
+    pub(crate) leave: Receiver<Leave>,
+}
+
 impl Handle {
+    /// A handle, and what comes out at its other end. Nobody answers [`Handle::questions`] there.
+    pub(crate) fn to_elsewhere() -> (Handle, FarEnd) {
+        let (inputs, far_inputs) = async_channel::bounded(INPUTS);
+        let (leave, far_leave) = async_channel::unbounded();
+        let (asks, _) = async_channel::bounded(1);
+        let handle = Handle {
+            inputs,
+            leave,
+            asks,
+        };
+        let far = FarEnd {
+            inputs: far_inputs,
+            leave: far_leave,
+        };
+        (handle, far)
+    }
+
     /// Hands an input to the loop. Waits while too many wait already; an input after the end of
     /// the loop is lost, as it would have been a moment later.
     pub async fn send(&self, input: Input) {
         let _ = self.inputs.send(input).await;
+    }
+
+    /// The questions that a session has open, oldest first. What was sent before is in the answer,
+    /// and durable. None when the loop is over.
+    pub async fn questions(&self, session: &str) -> Vec<Question> {
+        let (answer, answered) = async_channel::bounded(1);
+        let ask = Ask {
+            session: session.to_owned(),
+            answer,
+        };
+        let _ = self.asks.send(ask).await;
+        answered.recv().await.unwrap_or_default()
     }
 
     /// Asks the loop to end. May be asked again, with less patience.
@@ -110,9 +166,11 @@ impl Driver {
         } = opened;
         let (sender, inputs) = async_channel::bounded(INPUTS);
         let (leave_sender, leave) = async_channel::unbounded();
+        let (asks_sender, asks) = async_channel::bounded(INPUTS);
         let handle = Handle {
             inputs: sender.clone(),
             leave: leave_sender,
+            asks: asks_sender,
         };
         let driver = Driver {
             clock: Clock::start(began_unix_ms, core.state().at()),
@@ -124,6 +182,7 @@ impl Driver {
             gate: Gate::new(),
             inputs,
             leave,
+            asks,
             // A life may be too short to come to a snapshot of its own.
             unsaved_steps,
             working: BTreeSet::new(),
@@ -150,6 +209,9 @@ impl Driver {
             Err(_) => self.stop_effects().await,
         }
         self.performer.fronts().close();
+        self.asks.close();
+        // An answer that nobody will give must not be waited for.
+        while self.asks.try_recv().is_ok() {}
         result
     }
 
@@ -169,19 +231,22 @@ impl Driver {
                 }
                 _ => {}
             }
-            let (inputs, leave) = self.gather(ending).await;
-            if let Some(leave) = leave {
+            let work = self.gather(ending).await;
+            if let Some(leave) = work.leave {
                 ending = ending.asked(leave);
             }
-            self.turn_over(inputs).await?;
+            self.turn_over(work.inputs).await?;
+            if let Some(ask) = work.ask {
+                self.answer(ask);
+            }
             if self.unsaved_steps >= SNAPSHOT_STEPS {
                 self.save_snapshot().await;
             }
         }
     }
 
-    /// Waits for something to do: inputs, a timer of the core, or a word about ending.
-    async fn gather(&self, ending: Ending) -> (Vec<Input>, Option<Leave>) {
+    /// Waits for something to do: inputs, a timer of the core, or a word from a front end.
+    async fn gather(&self, ending: Ending) -> Work {
         let due = self
             .core
             .deadline()
@@ -191,14 +256,40 @@ impl Driver {
                 Some(moment) => drop(Timer::at(moment).await),
                 None => future::pending().await,
             }
-            (None, None)
+            Work::default()
         };
-        // Both ends cannot be closed while the performer and its inputs live.
-        let leave = async { (None, self.leave.recv().await.ok()) };
-        let input = async { (self.inputs.recv().await.ok(), None) };
-        let (first, leave) = input.or(leave).or(alarm).await;
+        let input = async {
+            // Both ends cannot be closed while the performer and its inputs live.
+            let inputs = self.inputs.recv().await.into_iter().collect();
+            Work {
+                inputs,
+                ..Work::default()
+            }
+        };
+        let leave = async {
+            Work {
+                leave: next(&self.leave).await,
+                ..Work::default()
+            }
+        };
+        let ask = async {
+            Work {
+                ask: next(&self.asks).await,
+                ..Work::default()
+            }
+        };
+        let mut work = input.or(leave).or(ask).or(alarm).await;
         let more = std::iter::from_fn(|| self.inputs.try_recv().ok());
-        (first.into_iter().chain(more).take(BATCH).collect(), leave)
+        work.inputs.extend(more.take(BATCH));
+        work
+    }
+
+    /// Tells which questions are open. Whoever asked may be gone.
+    fn answer(&self, ask: Ask) {
+        let state = self.core.state();
+        let session = state.session(&ask.session);
+        let questions = session.into_iter().flat_map(|id| state.questions(id));
+        let _ = ask.answer.try_send(questions.cloned().collect());
     }
 
     /// Steps the core through a batch and every timer that is due, commits what was decided, and
@@ -288,6 +379,14 @@ impl Driver {
             Timer::after(STOPPING).await;
         };
         stopped.or(patience).await;
+    }
+}
+
+/// The next word; none ever, once nobody can say one.
+async fn next<T>(words: &Receiver<T>) -> Option<T> {
+    match words.recv().await {
+        Ok(word) => Some(word),
+        Err(_) => future::pending().await,
     }
 }
 

@@ -28,7 +28,9 @@ fn home() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-const COMMANDS: [&str; 6] = ["run", "repl", "sessions", "export", "replay", "doctor"];
+const COMMANDS: [&str; 10] = [
+    "run", "repl", "start", "token", "allow", "forbid", "sessions", "export", "replay", "doctor",
+];
 
 #[test]
 fn version_is_one_line_and_touches_nothing() {
@@ -90,6 +92,13 @@ fn mistakes_name_the_cause_the_nearest_and_the_help() {
         &["replay"],
         &["replay", "a", "b"],
         &["doctor", "now"],
+        &["start", "now"],
+        &["token"],
+        &["token", "add"],
+        &["token", "remove", "x"],
+        &["token", "add", "x", "y"],
+        &["allow"],
+        &["allow", "12345"],
         &["doctor", "--log", "loud"],
         &["export", "--config"],
         &["repl", "--config", "none.toml"],

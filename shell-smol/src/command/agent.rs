@@ -1,20 +1,20 @@
-//! The agent in this process: the journal, the model, the tools and the loop, joined for one front
-//! end. What `run` and `repl` share.
+//! The agent in this process: the journal, the model, the tools and the loop, joined. What `start`
+//! lives by, and `run` and `repl` when no daemon runs.
 
 use super::Error;
 use crate::config::Config;
 use crate::driver::{Driver, Handle};
 use crate::effect::Hands;
-use crate::effect::deliver::{Event, Fronts};
+use crate::effect::deliver::Fronts;
 use crate::effect::model::Models;
 use crate::effect::tool::{ToolConfig, Tools};
-use crate::journal::Journal;
-use crate::secret::Secrets;
-use crate::source::cli;
-use async_channel::Receiver;
+use crate::journal::Opened;
+use crate::secret::{Secret, Secrets};
+use crate::source::wall;
 use futures_lite::future;
 use openpista_core::settings::Settings;
 use smol::LocalExecutor;
+use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -25,23 +25,40 @@ pub(super) struct Agent {
     executor: Rc<LocalExecutor<'static>>,
     driver: Driver,
     settings: Settings,
-    /// For what the front end has to say.
+    /// For what the front ends have to say.
     pub(super) handle: Handle,
-    /// What the front end is to show.
-    pub(super) events: Receiver<Event>,
+}
+
+/// What the daemon adds to the configuration.
+#[derive(Default)]
+pub(super) struct Extras {
+    /// Secrets that the configuration does not name.
+    pub(super) secrets: Vec<(String, Secret)>,
+    /// People who may give orders, beside the one at this machine's terminal.
+    pub(super) owners: Vec<String>,
+    /// The longest text that a channel delivers in one piece, in characters.
+    pub(super) channel_chars: BTreeMap<String, usize>,
 }
 
 impl Agent {
-    /// Opens and prepares everything. Nothing runs yet.
+    /// Prepares everything. Nothing runs yet.
     ///
     /// # Errors
-    /// When the provider is not configured right, or the journal cannot be opened.
-    pub(super) fn start(config: &Config) -> Result<Agent, Error> {
+    /// When the provider is not configured right.
+    pub(super) fn start(
+        config: &Config,
+        opened: Opened,
+        fronts: Fronts,
+        extras: Extras,
+    ) -> Result<Agent, Error> {
         // A place of our own is made; one that somebody chose elsewhere is theirs to make.
         if config.workspace.starts_with(&config.data_dir) {
             make(&config.workspace)?;
         }
-        let secrets = Secrets::new(config.secrets());
+        let own = config
+            .secrets()
+            .map(|(name, secret)| (name.to_owned(), secret));
+        let secrets = Secrets::new(own.chain(extras.secrets));
         let models = models(config)?;
         let tools = Tools::new(ToolConfig {
             working_dir: config.workspace.clone(),
@@ -51,10 +68,14 @@ impl Agent {
             guard: "/proc/self/exe".into(),
         });
         let provider = models.provider();
-        let settings = config.settings(&provider.name, &provider.model, tools.specs());
-        let opened = Journal::open(&config.database).map_err(|e| Error::failed(e.to_string()))?;
-        let mut fronts = Fronts::new();
-        let events = fronts.add(cli::CHANNEL);
+        // Those of the schedule are answered by the core itself.
+        let offered = tools
+            .specs()
+            .into_iter()
+            .chain(openpista_core::schedule_tools());
+        let mut settings = config.settings(&provider.name, &provider.model, offered.collect());
+        settings.owners.extend(extras.owners);
+        settings.channel_chars.extend(extras.channel_chars);
         let hands = Hands {
             models,
             tools,
@@ -62,18 +83,28 @@ impl Agent {
         };
         let executor = Rc::new(LocalExecutor::new());
         let (driver, handle) = Driver::new(opened, secrets, hands, Rc::clone(&executor));
+        executor.spawn(wall::watch(handle.clone())).detach();
         Ok(Agent {
             executor,
             driver,
             settings,
             handle,
-            events,
         })
+    }
+
+    /// The provider's name, as people are told of it.
+    pub(super) fn provider(&self) -> &str {
+        &self.settings.provider
     }
 
     /// The model's name, as people are told of it.
     pub(super) fn model(&self) -> String {
         self.settings.model.to_string()
+    }
+
+    /// How many jobs the configuration has.
+    pub(super) fn jobs(&self) -> usize {
+        self.settings.schedule.len()
     }
 
     /// Lives until the front end has asked to leave and everything is in order.

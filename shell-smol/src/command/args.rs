@@ -34,6 +34,12 @@ pub enum Command {
     Run(RunOptions),
     /// A conversation.
     Repl(ReplOptions),
+    /// The daemon.
+    Start,
+    /// The clients of the gateway.
+    Token(TokenOptions),
+    /// Letting somebody in, or shutting them out again.
+    Admit(AdmitOptions),
     /// What is remembered.
     Sessions(SessionsOptions),
     /// The journal as JSON Lines.
@@ -62,6 +68,26 @@ pub struct RunOptions {
 pub struct ReplOptions {
     /// In which session; the channel's own when none.
     pub session: Option<String>,
+}
+
+/// `token add NAME`, `token list`, `token revoke NAME`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenOptions {
+    /// Make one for a client.
+    Add(String),
+    /// All of them.
+    List,
+    /// Take a client's away.
+    Revoke(String),
+}
+
+/// `allow PEER`, `forbid PEER`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdmitOptions {
+    /// Whom, as `channel:user`.
+    pub peer: String,
+    /// In, or out.
+    pub let_in: bool,
 }
 
 /// `sessions`, `sessions show NAME`
@@ -197,6 +223,41 @@ pub(super) static COMMANDS: &[Spec] = &[
         options: &[SESSION],
         more: "In it, /help lists what you can type; /stop or Ctrl-C cancels, /quit leaves.\n\n\
                Examples:\n  openpistacrab repl\n  openpistacrab repl --session work\n",
+    },
+    Spec {
+        name: "start",
+        usage: "",
+        about: "run as a daemon: the gateway, the channels and the schedule",
+        options: &[],
+        more: "It stays in the foreground and logs to stderr. SIGTERM or Ctrl-C ends it in order; a \
+               second one ends\nit at once, and loses nothing that was confirmed. While it runs, repl \
+               and run talk to it.\n\nExamples:\n  openpistacrab start\n  \
+               systemctl --user enable --now openpistacrab    with packaging/openpistacrab.service\n",
+    },
+    Spec {
+        name: "token",
+        usage: "add NAME | list | revoke NAME",
+        about: "make, list or take away the tokens of the gateway's clients",
+        options: &[],
+        more: "add prints the token on stdout, once; only its hash is kept. A running daemon follows at \
+               once.\n\nExamples:\n  openpistacrab token add laptop\n  \
+               openpistacrab token list\n  openpistacrab token revoke laptop\n",
+    },
+    Spec {
+        name: "allow",
+        usage: "PEER",
+        about: "let somebody in who is not named in the configuration",
+        options: &[],
+        more: "A PEER is CHANNEL:USER, as the bot tells a stranger. forbid takes it back.\n\n\
+               Examples:\n  openpistacrab allow telegram:12345\n",
+    },
+    Spec {
+        name: "forbid",
+        usage: "PEER",
+        about: "shut somebody out again",
+        options: &[],
+        more: "Those whom the configuration names are shut out there.\n\n\
+               Examples:\n  openpistacrab forbid telegram:12345\n",
     },
     Spec {
         name: "sessions",
@@ -378,6 +439,12 @@ impl Words {
             "repl" => Command::Repl(ReplOptions {
                 session: self.session()?,
             }),
+            "start" => Command::Start,
+            "token" => Command::Token(self.token()?),
+            "allow" | "forbid" => Command::Admit(AdmitOptions {
+                peer: self.peer(spec)?,
+                let_in: spec.name == "allow",
+            }),
             "sessions" => Command::Sessions(self.sessions()?),
             "export" => Command::Export(ExportOptions {
                 session: self.session()?,
@@ -409,6 +476,8 @@ impl Words {
 
     fn globals(&mut self, spec: &Spec) -> Result<Globals, UsageError> {
         let log = match self.text("log")? {
+            // A daemon tells what it does to whoever reads its log.
+            None if spec.name == "start" => "info",
             None => "warn",
             Some(level) => match LEVELS.into_iter().find(|known| *known == level) {
                 Some(level) => level,
@@ -441,6 +510,47 @@ impl Words {
             Some(word) => Err(bad(
                 self.command,
                 format!("unknown argument {word:?}; did you mean sessions show {word}?"),
+            )),
+        }
+    }
+
+    fn token(&mut self) -> Result<TokenOptions, UsageError> {
+        let bad = |message: String| bad(self.command, message);
+        let words: Vec<String> = self
+            .positionals
+            .drain(..self.positionals.len().min(2))
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["list"] => Ok(TokenOptions::List),
+            ["add", name] => Ok(TokenOptions::Add(name.to_owned())),
+            ["revoke", name] => Ok(TokenOptions::Revoke(name.to_owned())),
+            ["add" | "revoke"] => Err(bad(format!("token {} needs a NAME", words[0]))),
+            ["list", extra] => Err(bad(format!("unexpected argument {extra:?}"))),
+            [] => Err(bad(
+                "token needs to know what: add, list or revoke".to_owned()
+            )),
+            [word, ..] => Err(bad(format!(
+                "unknown argument {word:?}; known: add, list, revoke"
+            ))),
+        }
+    }
+
+    /// Somebody, as `channel:user`.
+    fn peer(&mut self, spec: &Spec) -> Result<String, UsageError> {
+        let example = format!("for example: {} telegram:12345", spec.name);
+        if self.positionals.is_empty() {
+            return Err(bad(
+                Some(spec),
+                format!("{} needs a PEER; {example}", spec.name),
+            ));
+        }
+        let peer = self.positionals.remove(0).to_string_lossy().into_owned();
+        match peer.split_once(':') {
+            Some((channel, user)) if !channel.is_empty() && !user.is_empty() => Ok(peer),
+            _ => Err(bad(
+                Some(spec),
+                format!("a PEER is CHANNEL:USER, not {peer:?}; {example}"),
             )),
         }
     }
@@ -537,7 +647,25 @@ mod tests {
             Command::Replay(ReplayOptions { file, fold })
         };
         let show = Command::Sessions(SessionsOptions::Show("work".to_owned()));
-        let lines: [(&[&str], Command); 14] = [
+        let token = |options| Command::Token(options);
+        let admit = |peer: &str, let_in| {
+            let peer = peer.to_owned();
+            Command::Admit(AdmitOptions { peer, let_in })
+        };
+        let laptop = || "laptop".to_owned();
+        let lines: [(&[&str], Command); 20] = [
+            (&["start"], Command::Start),
+            (&["token", "list"], token(TokenOptions::List)),
+            (
+                &["token", "add", "laptop"],
+                token(TokenOptions::Add(laptop())),
+            ),
+            (
+                &["token", "revoke", "laptop"],
+                token(TokenOptions::Revoke(laptop())),
+            ),
+            (&["allow", "telegram:1"], admit("telegram:1", true)),
+            (&["forbid", "telegram:1"], admit("telegram:1", false)),
             (
                 &["run", "-e", "! ls"],
                 run(Some("! ls"), None, false, false),

@@ -43,6 +43,7 @@ fn program() -> String {
         "OPENPISTACRAB_API_KEY",
         "the provider's key; else OPENAI_API_KEY and others",
     );
+    line(&mut out, "TELEGRAM_BOT_TOKEN", "the Telegram bot's token");
     line(&mut out, "NO_COLOR", "no colours");
     out.push_str(
         "\nExamples:\n  openpistacrab run -e '! uname -a'     works without any key\n  \

@@ -4,15 +4,20 @@
 //! gives an exit status, or an [`Error`] that a person can act on.
 
 mod agent;
+pub mod allow;
 pub mod args;
+mod attached;
 pub mod doctor;
 pub mod export;
 mod help;
+mod link;
 pub mod output;
 pub mod repl;
 pub mod replay;
 pub mod run;
 pub mod sessions;
+pub mod start;
+pub mod token;
 
 use crate::config::{Config, ConfigError, Env};
 use crate::effect::tool::guard;
@@ -90,6 +95,9 @@ fn carry_out(globals: &Globals, command: Command) -> Result<ExitCode, Error> {
             run::run(&config, said(&options, &config)?, &options)
         }
         Command::Repl(options) => repl::run(&load()?, &options),
+        Command::Start => start::run(&load()?),
+        Command::Token(options) => token::run(&load()?, &options),
+        Command::Admit(options) => allow::run(&load()?, &options),
         Command::Sessions(options) => sessions(load()?, options),
         Command::Export(options) => export(load()?, options),
         Command::Replay(options) => replay(options),

@@ -5,8 +5,8 @@
 //! pipe every line is a message that waits for the end of the one before.
 
 use super::Error;
-use super::agent::Agent;
 use super::args::ReplOptions;
+use super::link::Link;
 use super::run::read_lines;
 use crate::config::Config;
 use crate::driver::Leave;
@@ -39,7 +39,7 @@ const GREETING: &str = "Type a message; /help lists the commands, /quit or Ctrl-
 /// # Errors
 /// When the agent cannot be started, the terminal cannot be used, or the journal fails.
 pub fn run(config: &Config, options: &ReplOptions) -> Result<ExitCode, Error> {
-    let agent = Agent::start(config)?;
+    let link = Link::open(config)?;
     let watch = signal::Watch::new().map_err(|error| {
         Error::failed(format!("cannot watch for signals: {error}; start again"))
     })?;
@@ -59,18 +59,18 @@ pub fn run(config: &Config, options: &ReplOptions) -> Result<ExitCode, Error> {
         false => Voice::Pipe(read_lines()),
     };
     let front = Front {
-        cli: Cli::new(agent.handle.clone(), options.session.clone()),
-        events: agent.events.clone(),
+        cli: Cli::new(link.handle.clone(), options.session.clone()),
+        events: link.events.clone(),
         watch,
         voice,
-        model: agent.model(),
+        model: link.model(),
         out: Screen::of(&io::stdout()),
         pending: BTreeSet::new(),
         questions: VecDeque::new(),
         doing: None,
         leaving: None,
     };
-    agent.live(front.serve()).map(ExitCode::from)
+    link.live(front.serve()).map(ExitCode::from)
 }
 
 /// How the person speaks and is spoken to.

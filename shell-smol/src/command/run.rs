@@ -4,8 +4,8 @@
 //! that a command which an earlier life left to be finished is not killed on the way out.
 
 use super::Error;
-use super::agent::Agent;
 use super::args::RunOptions;
+use super::link::Link;
 use crate::config::Config;
 use crate::driver::Leave;
 use crate::effect::deliver::{Event, Showing};
@@ -33,16 +33,16 @@ const GRACE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When the agent cannot be started, or its journal fails.
 pub fn run(config: &Config, text: String, options: &RunOptions) -> Result<ExitCode, Error> {
-    let agent = Agent::start(config)?;
+    let link = Link::open(config)?;
     let watch = signal::Watch::new().map_err(|error| {
         Error::failed(format!("cannot watch for signals: {error}; start again"))
     })?;
     let err = Screen::of(&io::stderr());
     let front = Front {
-        cli: Cli::new(agent.handle.clone(), options.session.clone()),
-        events: agent.events.clone(),
+        cli: Cli::new(link.handle.clone(), options.session.clone()),
+        events: link.events.clone(),
         watch,
-        model: agent.model(),
+        model: link.model(),
         out: Screen::of(&io::stdout()),
         err,
         spinner: Spinner::new(io::stderr(), err),
@@ -55,7 +55,7 @@ pub fn run(config: &Config, text: String, options: &RunOptions) -> Result<ExitCo
         end: None,
         stopped_by: None,
     };
-    agent.live(front.serve(text)).map(ExitCode::from)
+    link.live(front.serve(text)).map(ExitCode::from)
 }
 
 /// The person who typed the command, and what they are shown.
@@ -156,6 +156,8 @@ impl Front {
                 self.note(&text);
                 self.ended(0);
             }
+            // Of the connection itself, not of a message.
+            Hint::Tell { key, text, .. } if key.is_empty() => self.note(&text),
             Hint::Tell { .. } | Hint::Refuse { .. } | Hint::Ack { .. } => {}
         }
     }

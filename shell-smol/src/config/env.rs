@@ -15,6 +15,9 @@ pub const WORKSPACE: &str = "OPENPISTACRAB_WORKSPACE";
 /// The key for whichever provider is used; wins over every other.
 pub const API_KEY: &str = "OPENPISTACRAB_API_KEY";
 
+/// The Telegram bot's token; wins over `[channels.telegram] token`.
+pub const BOT_TOKEN: &str = "TELEGRAM_BOT_TOKEN";
+
 /// The variables that hold API keys, in the order in which `provider = "auto"` looks at them.
 /// A command that a tool runs never sees them.
 pub const KEYS: [&str; 5] = [
@@ -31,6 +34,7 @@ pub const KEYS: [&str; 5] = [
 pub struct Env {
     paths: BTreeMap<&'static str, PathBuf>,
     keys: BTreeMap<&'static str, Secret>,
+    bot_token: Option<Secret>,
 }
 
 impl Env {
@@ -44,13 +48,17 @@ impl Env {
         let set = |name: &&str| look_up(name).filter(|value| !value.is_empty());
         let paths = [HOME, CONFIG, DATA_DIR, WORKSPACE].into_iter();
         let paths = paths.filter_map(|name| Some((name, PathBuf::from(set(&name)?))));
-        let keys = KEYS.into_iter().filter_map(|name| {
-            let key = Secret::new(&set(&name)?.into_string().ok()?);
-            (!key.expose().is_empty()).then_some((name, key))
-        });
+        let secret = |name| {
+            let secret = Secret::new(&set(&name)?.into_string().ok()?);
+            (!secret.expose().is_empty()).then_some(secret)
+        };
+        let keys = KEYS
+            .into_iter()
+            .filter_map(|name| Some((name, secret(name)?)));
         Env {
             paths: paths.collect(),
             keys: keys.collect(),
+            bot_token: secret(BOT_TOKEN),
         }
     }
 
@@ -67,6 +75,11 @@ impl Env {
     /// The names of the keys that are set, in the order of [`KEYS`].
     pub fn keys_in_order(&self) -> impl Iterator<Item = &'static str> {
         KEYS.into_iter().filter(|name| self.keys.contains_key(name))
+    }
+
+    /// [`BOT_TOKEN`].
+    pub fn bot_token(&self) -> Option<&Secret> {
+        self.bot_token.as_ref()
     }
 
     /// A variable of [`KEYS`].

@@ -3,7 +3,7 @@
 //! Whatever the table does not know is refused with its line: a key that is silently ignored is a
 //! setting that somebody believes in.
 
-use super::key::{KEYS, Key, Kind, LATER, MODES};
+use super::key::{KEYS, Key, Kind, LATER, MODES, SCHEDULE};
 use super::{Config, ConfigError, expand};
 use openpista_core::settings::Mode;
 use std::collections::BTreeMap;
@@ -24,6 +24,9 @@ pub(super) fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), 
         reader.refuse(at, format!("not valid TOML: {}", error.message()))
     })?;
     reader.table("", table.get_ref())?;
+    if let Some(jobs) = table.get_ref().get(SCHEDULE) {
+        reader.config.schedule = super::schedule::jobs(&reader, jobs)?;
+    }
     let limits = &reader.config.limits;
     if limits.backoff_ms > limits.backoff_max_ms {
         let message = format!(
@@ -35,8 +38,8 @@ pub(super) fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), 
     Ok(())
 }
 
-struct Reader<'a> {
-    config: &'a mut Config,
+pub(super) struct Reader<'a> {
+    pub(super) config: &'a mut Config,
     path: &'a Path,
     text: &'a str,
     /// Where one of the two backoff keys was last seen: they are judged together, at the end.
@@ -59,6 +62,8 @@ impl Reader<'_> {
                         format!("[{name}] is not in this version yet: remove it"),
                     ));
                 }
+                // Read last: its jobs take their time zone from elsewhere.
+                None if name == SCHEDULE => {}
                 None => match value.get_ref() {
                     DeValue::Table(inner) if is_section(&name) => self.table(&name, inner)?,
                     _ if is_section(&name) => {
@@ -100,6 +105,24 @@ impl Reader<'_> {
                     }
                     _ => Err(self.wrong(at, key, &key.kind.expected())),
                 }
+            }
+            (Kind::Switch { set }, DeValue::Boolean(on)) => {
+                set(self.config, *on);
+                Ok(())
+            }
+            (Kind::Ids { field }, DeValue::Array(ids)) => {
+                let id = |id: &Spanned<DeValue<'_>>| match id.get_ref() {
+                    DeValue::Integer(id) => i64::from_str_radix(id.as_str(), id.radix()).ok(),
+                    _ => None,
+                };
+                let ids = ids.iter().map(|found| {
+                    let id = id(found).and_then(|id| u64::try_from(id).ok());
+                    let at = found.span().start;
+                    id.ok_or_else(|| self.wrong(at, key, &key.kind.expected()))
+                });
+                let ids = ids.collect::<Result<_, _>>()?;
+                *field(self.config) = ids;
+                Ok(())
             }
             (Kind::Modes { names, field }, DeValue::Table(table)) => {
                 let mut modes = BTreeMap::new();
@@ -161,7 +184,7 @@ impl Reader<'_> {
         self.refuse(at, format!("{} must be {expected}", key.path))
     }
 
-    fn refuse(&self, at: usize, message: impl Into<String>) -> ConfigError {
+    pub(super) fn refuse(&self, at: usize, message: impl Into<String>) -> ConfigError {
         let before = self.text.as_bytes().iter().take(at);
         ConfigError {
             line: Some(1 + before.filter(|byte| **byte == b'\n').count()),

@@ -5,8 +5,10 @@
 
 use super::{Config, Provider};
 use crate::secret::Secret;
+use openpista_core::cron::Zone;
 use openpista_core::settings::Mode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 /// One key.
@@ -49,6 +51,16 @@ pub enum Kind {
         /// Stores it.
         set: fn(&mut Config, u64),
     },
+    /// True or false.
+    Switch {
+        /// Stores it.
+        set: fn(&mut Config, bool),
+    },
+    /// A list of ids of people: whole numbers.
+    Ids {
+        /// Where they go.
+        field: fn(&mut Config) -> &mut BTreeSet<u64>,
+    },
     /// A section of its own that gives a policy mode to each of some names.
     Modes {
         /// The names that exist.
@@ -67,19 +79,18 @@ impl Kind {
             Kind::Whole { range, .. } => {
                 format!("a whole number from {} to {}", range.start(), range.end())
             }
+            Kind::Switch { .. } => "true or false".to_owned(),
+            Kind::Ids { .. } => "a list of numeric ids, as in [12345, 67890]".to_owned(),
             Kind::Modes { .. } => format!("a section of lines NAME = MODE, MODE being {MODES}"),
         }
     }
 }
 
 /// Sections that later versions have. Naming them is kinder than guessing what was meant.
-pub const LATER: &[&str] = &[
-    "gateway",
-    "sandbox",
-    "schedule",
-    "channels.cli",
-    "channels.telegram",
-];
+pub const LATER: &[&str] = &["sandbox", "channels.cli"];
+
+/// The array of tables that puts messages on the schedule; read by `schedule.rs`.
+pub(super) const SCHEDULE: &str = "schedule";
 
 /// The modes of a policy, as errors list them.
 pub(super) const MODES: &str = "\"full\", \"ask\" or \"read-only\"";
@@ -95,6 +106,11 @@ const fn text(
     set: fn(&mut Config, &str) -> Result<(), String>,
 ) -> Key {
     let kind = Kind::Text { expected, set };
+    Key { path, kind }
+}
+
+const fn switch(path: &'static str, set: fn(&mut Config, bool)) -> Key {
+    let kind = Kind::Switch { set };
     Key { path, kind }
 }
 
@@ -121,6 +137,36 @@ pub static KEYS: &[Key] = &[
     }),
     text("agent.system_prompt", "a text, in quotes", |c, v| {
         filled(v, "a text, not empty").map(|v| c.agent.system_prompt = Some(v.to_owned()))
+    }),
+    text("agent.zone", "a time zone, in quotes", |c, v| {
+        let zone = Zone::parse(v).map_err(|wrong| format!("a time zone: {wrong}"))?;
+        c.agent.zone = Some(zone);
+        Ok(())
+    }),
+    whole("agent.shutdown_grace_ms", 0..=HOUR, |c, n| {
+        c.agent.shutdown_grace_ms = n;
+    }),
+    switch("gateway.enabled", |c, on| c.gateway.enabled = on),
+    text("gateway.listen", "an address, in quotes", listen),
+    switch("channels.telegram.enabled", |c, on| c.telegram.enabled = on),
+    text(
+        "channels.telegram.token",
+        "a bot's token, in quotes",
+        |c, v| {
+            let token = filled(v, "a bot's token, not empty")?;
+            c.telegram.token = Some(Secret::new(token));
+            Ok(())
+        },
+    ),
+    Key {
+        path: "channels.telegram.allowed_users",
+        kind: Kind::Ids {
+            field: |c| &mut c.telegram.allowed_users,
+        },
+    },
+    text("channels.telegram.api_url", "a URL, in quotes", |c, v| {
+        c.telegram.api_url = url(v)?;
+        Ok(())
     }),
     Key {
         path: "database.url",
@@ -150,14 +196,19 @@ pub static KEYS: &[Key] = &[
     Key {
         path: "policy.channels",
         kind: Kind::Modes {
-            names: &["cli"],
+            names: &["cli", "quic", "telegram"],
             field: |c| &mut c.policy.channels,
         },
     },
     Key {
         path: "policy.tools",
         kind: Kind::Modes {
-            names: &["system.run"],
+            names: &[
+                "system.run",
+                "schedule.add",
+                "schedule.list",
+                "schedule.remove",
+            ],
             field: |c| &mut c.policy.tools,
         },
     },
@@ -217,6 +268,16 @@ pub static KEYS: &[Key] = &[
     whole("limits.approval_ms", SECOND..=WEEK, |c, n| {
         c.limits.approval_ms = n;
     }),
+    whole("limits.jobs", 0..=10_000, |c, n| c.limits.jobs = n as usize),
+    whole("limits.grants", 0..=10_000, |c, n| {
+        c.limits.grants = n as usize;
+    }),
+    whole("limits.guests", 0..=100_000, |c, n| {
+        c.limits.guests = n as usize;
+    }),
+    whole("limits.job_late_ms", SECOND..=24 * HOUR, |c, n| {
+        c.limits.job_late_ms = n;
+    }),
     whole("limits.same_result", 2..=1_000, |c, n| {
         c.limits.same_result = n as u16;
     }),
@@ -268,14 +329,30 @@ fn provider(config: &mut Config, value: &str) -> Result<(), String> {
 }
 
 fn base_url(config: &mut Config, value: &str) -> Result<(), String> {
+    config.agent.base_url = Some(url(value)?);
+    Ok(())
+}
+
+/// A server's URL, without a slash at the end.
+fn url(value: &str) -> Result<String, String> {
     let rest = ["http://", "https://"]
         .iter()
         .find_map(|s| value.strip_prefix(s));
     match rest {
         Some(host) if !host.is_empty() && !host.starts_with('/') && !value.contains(' ') => {
-            config.agent.base_url = Some(value.trim_end_matches('/').to_owned());
-            Ok(())
+            Ok(value.trim_end_matches('/').to_owned())
         }
         _ => Err("a URL such as \"http://localhost:8080/v1\"".to_owned()),
+    }
+}
+
+fn listen(config: &mut Config, value: &str) -> Result<(), String> {
+    let value = value.trim().replace("localhost:", "127.0.0.1:");
+    match value.parse::<SocketAddr>() {
+        Ok(address) => {
+            config.gateway.listen = address;
+            Ok(())
+        }
+        Err(_) => Err("an address and a port, such as \"127.0.0.1:4433\"".to_owned()),
     }
 }

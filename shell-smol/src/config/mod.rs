@@ -8,13 +8,17 @@ pub mod env;
 mod file;
 pub mod key;
 mod prompt;
+mod schedule;
+mod service;
 
 use crate::effect::model;
 use crate::secret::Secret;
 pub use env::Env;
+use openpista_core::cron::Zone;
 use openpista_core::limit::Limits;
 use openpista_core::message::ToolSpec;
-use openpista_core::settings::{Policy, Settings};
+use openpista_core::settings::{JobSpec, Policy, Settings};
+pub use service::{Gateway, Telegram};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -46,6 +50,12 @@ pub struct Config {
     pub agent: Agent,
     /// How tools run.
     pub tools: Tools,
+    /// How the daemon listens.
+    pub gateway: Gateway,
+    /// The daemon's Telegram bot.
+    pub telegram: Telegram,
+    /// Messages that come by themselves.
+    pub schedule: Vec<JobSpec>,
     /// What may run, and what must be asked about.
     pub policy: Policy,
     /// The bounds.
@@ -55,7 +65,7 @@ pub struct Config {
 }
 
 /// `[agent]`: which model answers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     /// Where the model is.
     pub provider: Provider,
@@ -67,6 +77,24 @@ pub struct Agent {
     pub base_url: Option<String>,
     /// Replaces our system prompt.
     pub system_prompt: Option<String>,
+    /// The time zone of jobs that name none; the machine's when none.
+    pub zone: Option<Zone>,
+    /// How long running work may go on when the daemon is told to end, in milliseconds.
+    pub shutdown_grace_ms: u64,
+}
+
+impl Default for Agent {
+    fn default() -> Agent {
+        Agent {
+            provider: Provider::default(),
+            model: None,
+            api_key: None,
+            base_url: None,
+            system_prompt: None,
+            zone: None,
+            shutdown_grace_ms: 10_000,
+        }
+    }
 }
 
 /// Where a model is.
@@ -172,6 +200,9 @@ impl Config {
             data_dir,
             agent: Agent::default(),
             tools: Tools::default(),
+            gateway: Gateway::default(),
+            telegram: Telegram::default(),
+            schedule: Vec::new(),
             policy: Policy::default(),
             limits: Limits::default(),
             env,
@@ -196,7 +227,29 @@ impl Config {
         let own = self.agent.api_key.iter();
         let own = own.map(|key| ("agent.api_key", key.clone()));
         let keys = self.env.keys().map(|(name, key)| (name, key.clone()));
-        keys.chain(own)
+        let bot = self.telegram.token.iter();
+        let bot = bot.map(|token| ("channels.telegram.token", token.clone()));
+        let placed = self
+            .env
+            .bot_token()
+            .map(|token| (env::BOT_TOKEN, token.clone()));
+        keys.chain(own).chain(placed).chain(bot)
+    }
+
+    /// The Telegram bot's token: the environment's, else the file's.
+    pub fn bot_token(&self) -> Option<&Secret> {
+        self.env.bot_token().or(self.telegram.token.as_ref())
+    }
+
+    /// The directory that one process at a time holds: the journal's.
+    pub fn data_dir_of_journal(&self) -> PathBuf {
+        let parent = self.database.parent();
+        parent.map_or_else(|| self.data_dir.clone(), Path::to_owned)
+    }
+
+    /// The time zone of jobs that name none.
+    pub fn zone(&self) -> Zone {
+        self.agent.zone.unwrap_or_else(service::machine_zone)
     }
 
     /// What the core is to decide by: the provider and model that were chosen, the tools on offer.
@@ -213,8 +266,8 @@ impl Config {
             policy: self.policy.clone(),
             owners: BTreeSet::from([OWNER.to_owned()]),
             channel_chars: BTreeMap::new(),
-            schedule: Vec::new(),
-            zone: "UTC".to_owned(),
+            schedule: self.schedule.clone(),
+            zone: self.zone().to_string(),
             limits: self.limits.clone(),
         }
     }

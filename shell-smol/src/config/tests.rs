@@ -44,7 +44,8 @@ fn refusal(text: &str) -> String {
 
 /// The example with each line that is a commented key or section made a real one.
 fn uncommented() -> String {
-    let lines = EXAMPLE.lines().map(|line| {
+    let (keys, _) = EXAMPLE.split_once("#\n# [[schedule]]\n").unwrap();
+    let lines = keys.lines().map(|line| {
         let rest = line.strip_prefix("# ").unwrap_or(line);
         let key = rest.split(" = ").next().unwrap_or("");
         let word = |c: char| c.is_ascii_lowercase() || "_.\"".contains(c);
@@ -125,7 +126,7 @@ fn every_number_reaches_its_own_place_and_only_in_range() {
         };
         let (low, high) = (set(*range.start()).unwrap(), set(*range.end()).unwrap());
         assert_ne!(low, high, "{} changes nothing", key.path);
-        let shown = format!("{:?} {:?}", high.limits, high.tools);
+        let shown = format!("{:?} {:?} {:?}", high.limits, high.tools, high.agent);
         let field = format!("{name}: {}", range.end());
         assert!(shown.contains(&field), "{field} is not in {shown}");
         let error = set(range.end() + 1).unwrap_err().to_string();
@@ -161,9 +162,22 @@ fn wrong_files_say_line_key_and_cure() {
         "[policy.channels]\nclii = \"ask\"",
         "[policy.tools]\nsystem.run = \"no\"",
         "[policy.tools]\n\"system.rum\" = \"ask\"",
-        "[gateway]\nlisten = \"127.0.0.1:4433\"",
-        "[channels.telegram]\ntoken = \"t\"",
+        "[gateway]\nlisten = \"4433\"",
+        "[gateway]\nenabled = 1",
+        "[channels.telegram]\nallowed_users = [12, \"you\"]",
+        "[channels.telegram]\nallowed_users = 12",
+        "[sandbox]\nimage = \"x\"",
+        "[agent]\nzone = \"Berlin\"",
         "[[schedule]]\ncron = \"@daily\"",
+        "[schedule]\ncron = \"@daily\"",
+        "[[schedule]]\nname = \"a\"\ncron = \"61 * * * *\"",
+        "[[schedule]]\nname = \"a\"\ncron = \"@daily\"\nzone = \"Berlin\"",
+        "[[schedule]]\nname = \"a\"\ncrno = \"@daily\"",
+        "[[schedule]]\nname = \"a\"\ncron = \"@daily\"\ntext = \"x\"\nchannel = \"telegram\"",
+        "[[schedule]]\nname = \"a\"\ncron = \"@daily\"\ntext = \" \"",
+        "[[schedule]]\nname = \"a\"\ncron = \"@daily\"\nmissed = \"never\"",
+        "[[schedule]]\nname = \"a\"\ncron = \"@daily\"\ntext = \"x\"\nchannel = \"cli:local\"\n\
+         [[schedule]]\nname = \"a\"\ncron = \"@daily\"\ntext = \"x\"\nchannel = \"cli:local\"",
         "[limits]\nbackoff_ms = 40000",
         "[policy.channels]\ncli = 3",
         "[policy]\nmode = \"ask\"\ntools = 3",
@@ -253,4 +267,52 @@ fn settings_carry_the_rules_and_the_owner() {
     assert_eq!(settings.policy.tools["system.run"], Mode::ReadOnly);
     assert!(settings.owners.contains("cli:local"));
     assert!(settings.system.contains("/data/workspace"));
+}
+
+/// The last part of the example, which is commented out as a whole.
+#[test]
+fn the_example_of_a_schedule_is_one() {
+    let (_, example) = EXAMPLE.split_once("#\n# [[schedule]]\n").unwrap();
+    let lines = example.lines().map(|line| line.strip_prefix("# ").unwrap());
+    let text = format!("[[schedule]]\n{}", lines.collect::<Vec<_>>().join("\n"));
+    let config = load(&text).unwrap();
+    let settings = config.settings("openai", "m", Vec::new());
+    let [job] = settings.schedule.as_slice() else {
+        panic!("{settings:?}");
+    };
+    assert_eq!(
+        (job.name.as_str(), job.zone.as_str()),
+        ("morning", "Europe/Berlin")
+    );
+    assert_eq!((job.origin.as_str(), job.peer.as_str()), (OWNER, OWNER));
+    assert_eq!(job.session.as_deref(), Some("mornings"));
+    for key in schedule::JOB_KEYS {
+        assert!(text.contains(&format!("\n{key} = ")), "{key} is not shown");
+    }
+}
+
+#[test]
+fn a_job_takes_the_zone_of_the_agent_wherever_that_stands() {
+    let job =
+        "[[schedule]]\nname = \"a\"\ncron = \"@daily\"\ntext = \"x\"\nchannel = \"telegram:-5:7\"";
+    let config = load(&format!("{job}\n[agent]\nzone = \"asia/tokyo\"")).unwrap();
+    assert_eq!(config.schedule[0].zone, "Asia/Tokyo");
+    assert_eq!(config.schedule[0].origin, "telegram:-5:7");
+    assert_eq!(
+        config.schedule[0].missed,
+        openpista_core::settings::Missed::Skip
+    );
+}
+
+#[test]
+fn the_bot_token_of_the_environment_wins() {
+    let file = "[channels.telegram]\ntoken = \"canary-file\"\nallowed_users = [7, 12]";
+    let config = load(file).unwrap();
+    assert_eq!(config.bot_token(), Some(&Secret::new("canary-file")));
+    assert_eq!(config.telegram.allowed_users, BTreeSet::from([7, 12]));
+    let config = load_with(file, &env(&[("TELEGRAM_BOT_TOKEN", "canary-env")])).unwrap();
+    assert_eq!(config.bot_token(), Some(&Secret::new("canary-env")));
+    let names: Vec<&str> = config.secrets().map(|(name, _)| name).collect();
+    assert_eq!(names, ["TELEGRAM_BOT_TOKEN", "channels.telegram.token"]);
+    assert!(!format!("{config:?}").contains("canary"));
 }

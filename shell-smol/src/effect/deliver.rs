@@ -32,6 +32,16 @@ pub struct Showing {
 }
 
 impl Showing {
+    /// A delivery whose end nobody waits for.
+    pub(crate) fn unwatched(session: String, delivery: Deliver) -> Showing {
+        let (done, _) = async_channel::bounded(1);
+        Showing {
+            session,
+            delivery,
+            done,
+        }
+    }
+
     /// Says what became of it.
     pub fn done(self, result: Result<Delivered, DeliverFault>) {
         // Whoever asked may be gone; then nobody needs to know.
@@ -56,6 +66,13 @@ impl Fronts {
         let (sender, receiver) = async_channel::bounded(EVENTS);
         self.by_channel.insert(channel.to_owned(), sender);
         receiver
+    }
+
+    /// Has the front end of one channel serve another as well.
+    pub fn also(&mut self, channel: &str, served_by: &str) {
+        if let Some(sender) = self.by_channel.get(served_by).cloned() {
+            self.by_channel.insert(channel.to_owned(), sender);
+        }
     }
 
     /// Shows a delivery over its channel.
@@ -92,7 +109,12 @@ impl Fronts {
                 }
             }
             Hint::Show { .. } => {
+                let mut told: Vec<&Sender<Event>> = Vec::new();
                 for front in self.by_channel.values() {
+                    if told.iter().any(|other| other.same_channel(front)) {
+                        continue;
+                    }
+                    told.push(front);
                     // The last half of the room is kept for what comes once only.
                     if front.len() < EVENTS / 2 {
                         let _ = front.try_send(Event::Hint(hint.clone()));

@@ -15,16 +15,20 @@ mod lock;
 mod projection;
 mod read;
 mod redact;
+mod response;
 mod restore;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod token;
 
 pub use error::{Fault, JournalError};
 pub use export::export;
 pub use lock::{FILE_NAME as LOCK_FILE_NAME, Lock};
 pub use read::{MessageRow, Reader, Role, SessionRow, StoredStep};
+pub use response::{Asked, Identity, Lookup};
+pub use token::{TokenError, TokenRow, Tokens};
 
 use async_channel::{Receiver, Sender};
 use openpista_core::Core;

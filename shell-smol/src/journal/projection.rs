@@ -6,10 +6,12 @@
 
 use super::int;
 use super::read::Role;
+use super::response::Responses;
 use openpista_core::effect::Outcome;
+use openpista_core::effect::deliver::Body;
 use openpista_core::effect::tool::render;
 use openpista_core::effect::{Effect, Op};
-use openpista_core::id::{EffectId, Seq, SessionId};
+use openpista_core::id::{ApprovalId, EffectId, Seq, SessionId};
 use openpista_core::message::ToolCall;
 use openpista_core::record::{Answer, Record, TurnEnd, Verdict};
 use openpista_core::time::Time;
@@ -50,8 +52,25 @@ impl Step<'_> {
     fn record(&self, record: &Record) -> rusqlite::Result<()> {
         match record {
             Record::Opened { session, name } => self.open(*session, name),
-            Record::Accepted(accepted) if accepted.command.is_none() => {
-                self.say(accepted.session, Role::User, &accepted.text)
+            Record::Accepted(accepted) => {
+                self.responses().expect(&accepted.origin, &accepted.key)?;
+                match accepted.command {
+                    None => self.say(accepted.session, Role::User, &accepted.text),
+                    Some(_) => Ok(()),
+                }
+            }
+            Record::Refused {
+                origin,
+                key,
+                refusal,
+                ..
+            } => self.responses().keep(origin, key, refusal.reason(), true),
+            Record::Queued { body, ends, .. } => {
+                let is_error = matches!(body, Body::Failure(_));
+                let text = body.text().unwrap_or_default();
+                ends.iter().try_for_each(|end| {
+                    self.responses().keep(&end.origin, &end.key, text, is_error)
+                })
             }
             Record::Answered { session, reply, .. } => {
                 self.answer(*session, &reply.text, &reply.calls)
@@ -75,17 +94,7 @@ impl Step<'_> {
                 session,
                 approval,
                 answer,
-            } => match answer {
-                Answer::Allowed(_) | Answer::AllowedForSession(_) => Ok(()),
-                Answer::Denied(by) => {
-                    let text = format!("[denied by {by}]");
-                    self.call_result(*session, approval.seq, approval.slot, &text)
-                }
-                Answer::Expired => {
-                    let text = "[denied: nobody answered in time]";
-                    self.call_result(*session, approval.seq, approval.slot, text)
-                }
-            },
+            } => self.decision(*session, *approval, answer),
             Record::Served {
                 session,
                 call,
@@ -100,6 +109,28 @@ impl Step<'_> {
                 TurnEnd::Stopped => self.say(*session, Role::Notice, "Stopped."),
             },
             _ => Ok(()),
+        }
+    }
+
+    /// Adds the result of a call that a person was asked about, when it is not to run.
+    fn decision(
+        &self,
+        session: SessionId,
+        approval: ApprovalId,
+        answer: &Answer,
+    ) -> rusqlite::Result<()> {
+        let text = match answer {
+            Answer::Allowed(_) | Answer::AllowedForSession(_) => return Ok(()),
+            Answer::Denied(by) => format!("[denied by {by}]"),
+            Answer::Expired => "[denied: nobody answered in time]".to_owned(),
+        };
+        self.call_result(session, approval.seq, approval.slot, &text)
+    }
+
+    fn responses(&self) -> Responses<'_> {
+        Responses {
+            conn: self.conn,
+            seq: self.seq,
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) struct Schema {
 /// Ours.
 pub(super) const SCHEMA: Schema = Schema {
     newest: include_str!("../../../schema.sql"),
-    upgrades: &[],
+    upgrades: &[include_str!("upgrade/2.sql")],
 };
 
 impl Schema {
@@ -78,13 +78,30 @@ pub(super) fn open(
     Ok(conn)
 }
 
+/// Opens an up-to-date database for writing, beside the process that holds the lock.
+pub(super) fn open_beside(path: &Path, schema: &Schema) -> Result<Connection, JournalError> {
+    let failed = |error: rusqlite::Error| JournalError::database(path, &error);
+    let conn = open_existing(path, schema, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    conn.pragma_update(None, "synchronous", "full")
+        .map_err(failed)?;
+    Ok(conn)
+}
+
 /// Opens the database for reading alone, while another process may write it.
 pub(super) fn open_read_only(path: &Path, schema: &Schema) -> Result<Connection, JournalError> {
+    open_existing(path, schema, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+fn open_existing(
+    path: &Path,
+    schema: &Schema,
+    access: OpenFlags,
+) -> Result<Connection, JournalError> {
     let failed = |error: rusqlite::Error| JournalError::database(path, &error);
     if !path.exists() {
         return Err(JournalError::Missing(path.to_owned()));
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(failed)?;
     conn.busy_timeout(BUSY).map_err(failed)?;
     match known_version(&conn, path, schema)? {

@@ -3,7 +3,9 @@
 use super::read::{MessageRow, Reader, Role};
 use super::schema::{self, SCHEMA, Schema};
 use super::thread::Writer;
-use super::{Fault, JournalError, projection, read};
+use super::{Asked, Fault, JournalError, Lookup, TokenError, TokenRow, Tokens, projection, read};
+use futures_lite::future::block_on;
+use openpista_core::effect::deliver::{Body, End};
 use openpista_core::effect::model::Reply;
 use openpista_core::effect::tool::{Clip, Exit, Ran, RunTool};
 use openpista_core::effect::{Effect, Op, Outcome, Recovery};
@@ -11,6 +13,7 @@ use openpista_core::id::{ApprovalId, Attempt, EffectId, MessageId, Seq, SessionI
 use openpista_core::input::Input;
 use openpista_core::message::ToolCall;
 use openpista_core::record::{Accepted, Answer, Record, TurnEnd, Verdict};
+use openpista_core::refusal::Refusal;
 use openpista_core::replay::Line;
 use openpista_core::time::Time;
 use rusqlite::Connection;
@@ -288,18 +291,50 @@ fn messages_tell_the_conversation_with_its_tool_calls() {
     );
 }
 
+/// The core answers a call itself once a person has said yes, in a later step than the reply's.
+#[test]
+fn a_result_that_came_after_a_yes_names_its_call() {
+    let dir = Dir::new();
+    let approval = ApprovalId {
+        seq: Seq(2),
+        slot: 1,
+    };
+    let lines = [
+        line(1, vec![opened(), accepted(1, "remind me")]),
+        line(2, vec![answered(1, "", &["call-a", "call-b"])]),
+        line(
+            3,
+            vec![
+                Record::Decided {
+                    session: SESSION,
+                    approval,
+                    answer: Answer::Allowed("cli:local".to_owned()),
+                },
+                Record::Served {
+                    session: SESSION,
+                    call: 1,
+                    content: "job 3.1".to_owned(),
+                },
+            ],
+        ),
+    ];
+    let _receipt = dir.writer().commit(&lines).unwrap();
+    let last = messages(&dir.database()).pop().unwrap();
+    assert_eq!((last.role, last.content.as_str()), (Role::Tool, "job 3.1"));
+    assert_eq!(last.call_id.as_deref(), Some("call-b"));
+}
+
 #[test]
 fn projections_can_be_computed_again_from_the_records_alone() {
     let dir = Dir::new();
     let mut writer = dir.writer();
     let _ = writer.commit(&conversation()).unwrap();
-    let before = (
-        dump(&writer.conn, "sessions"),
-        dump(&writer.conn, "messages"),
-    );
+    let _ = writer.commit(&asked_over_the_gateway()).unwrap();
+    let tables = ["sessions", "messages", "responses"];
+    let before = tables.map(|table| dump(&writer.conn, table));
     writer
         .conn
-        .execute_batch("DELETE FROM messages; DELETE FROM sessions;")
+        .execute_batch("DELETE FROM messages; DELETE FROM sessions; DELETE FROM responses;")
         .unwrap();
     let reader = Reader::open(&dir.database()).unwrap();
     reader
@@ -310,14 +345,184 @@ fn projections_can_be_computed_again_from_the_records_alone() {
             Ok(())
         })
         .unwrap();
-    assert!(!before.1.is_empty());
-    assert_eq!(
-        before,
-        (
-            dump(&writer.conn, "sessions"),
-            dump(&writer.conn, "messages")
+    assert!(before.iter().all(|rows| !rows.is_empty()));
+    assert_eq!(before, tables.map(|table| dump(&writer.conn, table)));
+}
+
+/// Messages of a client of the gateway: replied to, failed, stopped, refused, waiting, and one
+/// that was said to end twice; and one of a channel that never asks.
+fn asked_over_the_gateway() -> Vec<Line> {
+    let arrived = |seq: u64, origin: &str, key: &str| {
+        let Record::Accepted(mut message) = accepted(seq, "hello") else {
+            unreachable!()
+        };
+        (message.origin, message.key) = (origin.to_owned(), key.to_owned());
+        Record::Accepted(message)
+    };
+    let ended = |seq, origin: &str, keys: &[&str], body| Record::Queued {
+        session: SESSION,
+        origin: origin.to_owned(),
+        body,
+        ends: keys
+            .iter()
+            .map(|key| End {
+                message: MessageId(Seq(seq)),
+                origin: origin.to_owned(),
+                key: (*key).to_owned(),
+            })
+            .collect(),
+    };
+    let refused = Record::Refused {
+        session: Some(SESSION),
+        origin: "quic:a".to_owned(),
+        key: "refused".to_owned(),
+        serial: None,
+        refusal: Refusal::Limit("Too many \"things\" wait.".to_owned()),
+    };
+    let text = |text: &str| text.to_owned();
+    let (a, cli) = ("quic:a", "cli:local");
+    let steps = [
+        vec![arrived(20, a, "replied"), arrived(20, a, "also")],
+        vec![arrived(21, a, "failed"), arrived(21, a, "stopped")],
+        vec![arrived(22, a, "waiting"), arrived(22, cli, "other")],
+        vec![ended(
+            20,
+            a,
+            &["replied", "also"],
+            Body::Reply(text("Hé\n1")),
+        )],
+        vec![ended(21, a, &["failed"], Body::Failure(text("No.")))],
+        vec![ended(21, a, &["stopped"], Body::Notice(text("Stopped.")))],
+        vec![refused, ended(22, cli, &["other"], Body::Reply(text("x")))],
+        vec![ended(20, a, &["replied"], Body::Failure(text("again")))],
+    ];
+    (20..)
+        .zip(steps)
+        .map(|(seq, records)| line(seq, records))
+        .collect()
+}
+
+#[test]
+fn a_client_that_asks_again_is_told_what_became_of_its_message() {
+    let dir = Dir::new();
+    let mut writer = dir.writer();
+    let _ = writer.commit(&[line(1, vec![opened()])]).unwrap();
+    let _ = writer.commit(&asked_over_the_gateway()).unwrap();
+    let token = Tokens::open(&dir.database()).unwrap().add("a").unwrap();
+    let lookup = Lookup::open(&dir.database()).unwrap();
+    let identity = block_on(lookup.identify(token.expose())).unwrap().unwrap();
+    let ask = |origin, key| block_on(lookup.message(&identity, origin, key)).unwrap();
+    let over = |content: &str, is_error| {
+        let content = content.to_owned();
+        Some(Asked::Over { content, is_error })
+    };
+    assert_eq!(ask("quic:a", "replied"), over("Hé\n1", false));
+    assert_eq!(ask("quic:a", "also"), over("Hé\n1", false));
+    assert_eq!(ask("quic:a", "failed"), over("No.", true));
+    assert_eq!(ask("quic:a", "stopped"), over("Stopped.", false));
+    let refused = over("Too many \"things\" wait.", true);
+    assert_eq!(ask("quic:a", "refused"), refused);
+    assert_eq!(ask("quic:a", "waiting"), Some(Asked::Pending));
+    assert_eq!(ask("quic:a", "new"), Some(Asked::New));
+    assert_eq!(ask("quic:b", "replied"), Some(Asked::New));
+    assert_eq!(ask("cli:local", "other"), Some(Asked::New));
+    let tokens = Tokens::open(&dir.database()).unwrap();
+    tokens.revoke("a").unwrap();
+    assert_eq!(ask("quic:a", "replied"), None, "the token was revoked");
+}
+
+#[test]
+fn a_database_of_version_1_is_upgraded_to_what_a_new_one_would_be() {
+    const FIRST: Schema = Schema {
+        newest: include_str!("upgrade/1.sql"),
+        upgrades: &[],
+    };
+    let lines = || [vec![line(1, vec![opened()])], asked_over_the_gateway()].concat();
+    let (old, new) = (Dir::new(), Dir::new());
+    let conn = schema::open(&old.database(), &FIRST, BEGAN).unwrap();
+    for line in lines() {
+        let records = serde_json::to_string(&line.records).unwrap();
+        conn.execute(
+            "INSERT INTO steps (seq, at, input, records) VALUES (?1, ?2, '{}', ?3)",
+            rusqlite::params![super::int(line.seq.0), super::int(line.at.as_ms()), records],
         )
+        .unwrap();
+    }
+    drop(conn);
+    let mut writer = new.writer();
+    let _ = writer.commit(&lines()).unwrap();
+    let upgraded = schema::open(&old.database(), &SCHEMA, BEGAN).unwrap();
+    let columns = "(SELECT m.name || ' ' || i.cid, i.* \
+                   FROM sqlite_schema m, pragma_table_info(m.name) i)";
+    for table in ["responses", columns] {
+        let made = dump(&writer.conn, table);
+        assert!(made.len() > 5);
+        assert_eq!(dump(&upgraded, table), made, "{table}");
+    }
+}
+
+#[test]
+fn a_token_is_shown_once_and_only_its_hash_is_kept() {
+    let dir = Dir::new();
+    let tokens = Tokens::open(&dir.database()).unwrap();
+    let token = tokens.add("laptop").unwrap();
+    let text = token.expose();
+    assert!(text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()));
+    assert_ne!(tokens.add("phone").unwrap(), token);
+    assert_eq!(tokens.verify(text), Ok(Some("laptop".to_owned())));
+    assert_eq!(tokens.verify(&text.to_uppercase()), Ok(None));
+    assert_eq!(tokens.verify(""), Ok(None));
+    let taken = TokenError::Exists("laptop".to_owned());
+    assert_eq!(tokens.add("laptop"), Err(taken));
+    let longest = "n".repeat(64);
+    tokens.add(&longest).unwrap();
+    for name in ["", "a b", "a:b", "a/b", "ü", "n\n", &"n".repeat(65)] {
+        assert_eq!(tokens.add(name), Err(TokenError::BadName), "{name:?}");
+    }
+    tokens.revoke("laptop").unwrap();
+    assert_eq!(tokens.verify(text), Ok(None));
+    let unknown = Err(TokenError::Unknown("laptop".to_owned()));
+    assert_eq!(tokens.revoke("laptop"), unknown);
+    let second = tokens.add("laptop").unwrap();
+    assert_eq!(tokens.verify(text), Ok(None));
+    assert_eq!(
+        tokens.verify(second.expose()),
+        Ok(Some("laptop".to_owned()))
     );
+    let names: Vec<_> = tokens.list().unwrap().into_iter().collect();
+    let valid = |row: &&TokenRow| row.revoked_at.is_none() && row.created_at > BEGAN;
+    assert_eq!(names.iter().filter(valid).count(), 3);
+    drop(tokens);
+    for file in fs::read_dir(dir.dir.path()).unwrap() {
+        let bytes = fs::read(file.unwrap().path()).unwrap();
+        let shown = [text.as_bytes(), second.expose().as_bytes()];
+        let has = |token: &[u8]| bytes.windows(token.len()).any(|part| part == token);
+        assert!(!shown.into_iter().any(has));
+    }
+}
+
+#[test]
+fn tokens_are_managed_beside_a_running_daemon() {
+    let dir = Dir::new();
+    let opened = super::Journal::open(&dir.database()).unwrap();
+    let beside = Tokens::open(&dir.database()).unwrap();
+    let token = beside.add("laptop").unwrap();
+    let lookup = Lookup::open(&dir.database()).unwrap();
+    let identity = block_on(lookup.identify(token.expose())).unwrap().unwrap();
+    assert_eq!(identity.name, "laptop");
+    assert_eq!(block_on(lookup.stands(&identity)), Ok(true));
+    beside.revoke("laptop").unwrap();
+    assert_eq!(block_on(lookup.stands(&identity)), Ok(false));
+    assert_eq!(block_on(lookup.identify(token.expose())), Ok(None));
+    assert_eq!(lookup.names(), Ok(Vec::new()));
+    let other = beside.add("laptop").unwrap();
+    assert_eq!(
+        block_on(lookup.stands(&identity)),
+        Ok(false),
+        "of the old token"
+    );
+    assert_ne!(other, token);
+    drop(opened);
 }
 
 #[test]
@@ -403,6 +608,7 @@ fn an_older_database_is_upgraded_after_a_backup() {
     const NEXT: Schema = Schema {
         newest: SCHEMA.newest,
         upgrades: &[
+            SCHEMA.upgrades[0],
             "ALTER TABLE sessions ADD COLUMN title TEXT",
             "UPDATE sessions SET title = 'two ' || name",
         ],
@@ -418,7 +624,7 @@ fn an_older_database_is_upgraded_after_a_backup() {
     assert_eq!(title, "two main");
     drop((writer, conn));
 
-    let backup = dir.dir.path().join("memory.db.backup-v1-1700000123");
+    let backup = dir.dir.path().join("memory.db.backup-v2-1700000123");
     let mode = fs::metadata(&backup).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let kept = schema::open_read_only(&backup, &SCHEMA).unwrap();
@@ -437,7 +643,7 @@ fn an_older_database_is_upgraded_after_a_backup() {
     assert!(
         error
             .to_string()
-            .contains("has version 3, and this program knows up to 1")
+            .contains("has version 4, and this program knows up to 2")
     );
     let error = schema::open_read_only(&dir.database(), &SCHEMA).unwrap_err();
     assert!(matches!(error, JournalError::Newer { .. }), "{error}");
@@ -447,7 +653,10 @@ fn an_older_database_is_upgraded_after_a_backup() {
 fn an_upgrade_that_fails_leaves_the_database_as_it_was() {
     const BROKEN: Schema = Schema {
         newest: SCHEMA.newest,
-        upgrades: &["ALTER TABLE sessions ADD COLUMN title TEXT; SELECT nonsense"],
+        upgrades: &[
+            SCHEMA.upgrades[0],
+            "ALTER TABLE sessions ADD COLUMN title TEXT; SELECT nonsense",
+        ],
     };
     let dir = Dir::new();
     let mut writer = dir.writer();

@@ -75,6 +75,11 @@ impl Cli {
     }
 }
 
+/// A key that no other message of this machine has.
+pub(crate) fn fresh_key() -> String {
+    Keys::new().next()
+}
+
 /// Keys that no other message of this machine has: the process, the moment it asked, and a count.
 #[derive(Debug)]
 struct Keys {

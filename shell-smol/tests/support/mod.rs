@@ -1,6 +1,7 @@
 //! What the tests of the shell share.
 
 pub mod conversation;
+pub mod daemon;
 pub mod history;
 pub mod program;
 pub mod server;

@@ -1,0 +1,269 @@
+//! One connection: who is there, and a task for each of its streams.
+//!
+//! The first stream says who is there and stays open: what belongs to no open exchange of the
+//! client comes over it. A connection that breaks the rules is closed with a code and a reason.
+
+use super::endpoint::{KNOWN_STREAMS, KNOWN_WINDOW, Place};
+use super::exchange::{self, Stream};
+use super::front::request;
+use super::stream::{self, Broken, Frames};
+use super::{Shared, origin_of};
+use crate::journal::Identity;
+use async_channel::Receiver;
+use async_io::Timer;
+use futures_lite::FutureExt;
+use openpista_core::input::{Input, Order};
+use openpista_core::wire::frame::{ClientFrame, ServerFrame, Token};
+use quinn::{Connection, SendStream, VarInt, ZeroRttAccepted};
+use std::convert::Infallible;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// The longest frame of somebody who has not said who they are, in bytes.
+const STRANGER_FRAME_BYTES: usize = 4 * 1024;
+/// How long a peer is given to read why it is turned away.
+const LAST_WORD: Duration = Duration::from_secs(1);
+/// Who lets in those whom the operator gave a token.
+const OPERATOR: &str = "cli:local";
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Close {
+    code: u32,
+    reason: &'static str,
+}
+
+impl Close {
+    pub(super) const SHUTDOWN: Close = Close::new(1, "the daemon is stopping");
+    const AUTH: Close = Close::new(2, "not authenticated: the first frame must be a valid auth");
+    const LATE: Close = Close::new(3, "not authenticated in time");
+    pub(super) const CROWDED: Close = Close::new(4, "too many connections; try again later");
+    const MALFORMED: Close = Close::new(5, "what was sent is no frame that is taken here");
+    const SLOW: Close = Close::new(6, "too slow");
+    pub(super) const REVOKED: Close = Close::new(7, "the token was revoked");
+    pub(super) const BROKEN: Close = Close::new(8, "internal error: the journal cannot be read");
+
+    const fn new(code: u32, reason: &'static str) -> Close {
+        Close { code, reason }
+    }
+
+    /// As the wire has it.
+    pub(super) fn parts(self) -> (VarInt, &'static [u8]) {
+        (VarInt::from_u32(self.code), self.reason.as_bytes())
+    }
+
+    /// Closes the connection, if it is open.
+    pub(super) fn apply(self, connection: &Connection) {
+        let (code, reason) = self.parts();
+        connection.close(code, reason);
+    }
+}
+
+/// A client that has said who it is.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) shared: Arc<Shared>,
+    pub(super) connection: Connection,
+    pub(super) identity: Identity,
+    /// `quic:` and the token's name.
+    pub(super) origin: String,
+    confirmed: Receiver<Infallible>,
+}
+
+impl Client {
+    /// Waits until the handshake is over: until then what came may be a replay. False when it came
+    /// to nothing.
+    pub(super) async fn confirmed(&self) -> bool {
+        let _ = self.confirmed.recv().await;
+        self.connection.close_reason().is_none()
+    }
+
+    /// Closes the connection because of what came over one of its streams.
+    pub(super) fn break_off(&self, broken: &Broken) {
+        let close = match broken {
+            Broken::Frame(error) => {
+                tracing::info!(client = self.origin, "closed: {error}");
+                let code = VarInt::from_u32(Close::MALFORMED.code);
+                return self.connection.close(code, error.to_string().as_bytes());
+            }
+            Broken::Slow => Close::SLOW,
+            // A stream that has ended says nothing against the connection.
+            Broken::Ended(_) | Broken::TooLarge(_) => return,
+        };
+        tracing::info!(client = self.origin, "closed: {}", close.reason);
+        close.apply(&self.connection);
+    }
+}
+
+/// Serves a connection until it is closed.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    connection: Connection,
+    handshake: ZeroRttAccepted,
+    place: Place,
+) {
+    let patience = shared.auth_timeout;
+    let (confirming, confirmed) = async_channel::bounded(1);
+    let watched = connection.clone();
+    smol::spawn(async move {
+        let done = async {
+            // What it tells is the client's affair.
+            let _ = handshake.await;
+            true
+        };
+        let late = async {
+            Timer::after(patience).await;
+            false
+        };
+        if !done.or(late).await {
+            Close::LATE.apply(&watched);
+        }
+        drop(confirming);
+    })
+    .detach();
+    let known = async { authenticate(&shared, &connection).await.map_err(Some) };
+    let late = async {
+        Timer::after(patience).await;
+        Err(Some(Close::LATE))
+    };
+    let gone = async {
+        connection.closed().await;
+        Err(None)
+    };
+    let (identity, control) = match known.or(late).or(gone).await {
+        Ok(known) => known,
+        Err(close) => {
+            if let Some(close) = close {
+                let remote = connection.remote_address();
+                tracing::debug!(%remote, "closed: {}", close.reason);
+                close.apply(&connection);
+            }
+            return;
+        }
+    };
+    drop(place);
+    let client = Arc::new(Client {
+        origin: origin_of(&identity.name),
+        shared,
+        connection,
+        identity,
+        confirmed,
+    });
+    welcome(client, control).await;
+}
+
+/// Reads the first frame. Whoever is turned away is told so, before the connection closes.
+async fn authenticate(
+    shared: &Shared,
+    connection: &Connection,
+) -> Result<(Identity, SendStream), Close> {
+    let (mut send, recv) = connection.accept_bi().await.map_err(|_| Close::AUTH)?;
+    let mut frames = Frames::<ClientFrame>::new(recv, STRANGER_FRAME_BYTES);
+    let message = match frames.next().await {
+        Ok(Some(ClientFrame::Auth {
+            token: Token(token),
+            role: None,
+            ..
+        })) => match shared.lookup.identify(&token).await {
+            Ok(Some(identity)) => return Ok((identity, send)),
+            Ok(None) => {
+                "The token is not valid. `openpistacrab token add NAME` makes one.".to_owned()
+            }
+            Err(error) => {
+                tracing::error!("a token cannot be checked: {error}");
+                return Err(Close::BROKEN);
+            }
+        },
+        Ok(Some(ClientFrame::Auth { role: Some(_), .. })) => {
+            "This gateway takes no workers.".to_owned()
+        }
+        Ok(_) => "The first frame of a connection must be `auth`.".to_owned(),
+        Err(Broken::Ended(_)) => return Err(Close::AUTH),
+        Err(broken) => broken.to_string(),
+    };
+    let told = async {
+        let frame = ServerFrame::AuthError { message };
+        if stream::write(&mut send, &frame).await.is_ok() && send.finish().is_ok() {
+            let _ = send.stopped().await;
+        }
+    };
+    let patience = async {
+        Timer::after(LAST_WORD).await;
+    };
+    told.or(patience).await;
+    Err(Close::AUTH)
+}
+
+/// Serves a client from here on.
+async fn welcome(client: Arc<Client>, control: SendStream) {
+    admit(&client).await;
+    let connection = &client.connection;
+    connection.set_receive_window(VarInt::from_u32(KNOWN_WINDOW));
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(KNOWN_STREAMS));
+    tracing::info!(
+        client = client.origin,
+        remote = %connection.remote_address(),
+        "connected"
+    );
+    smol::spawn(attend(Arc::clone(&client), control)).detach();
+    while let Ok((send, recv)) = connection.accept_bi().await {
+        let stream = Stream::new(Arc::clone(&client), send, recv);
+        smol::spawn(exchange::serve(stream)).detach();
+    }
+    let reason = connection.close_reason().map(|reason| reason.to_string());
+    tracing::info!(
+        client = client.origin,
+        "disconnected: {}",
+        reason.unwrap_or_default()
+    );
+}
+
+/// A token that was added since the start: its holder may speak from here on.
+async fn admit(client: &Client) {
+    let shared = &client.shared;
+    let new = {
+        let mut admitted = shared
+            .admitted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        admitted.insert(client.identity.name.clone())
+    };
+    if new {
+        let order = Order::Admit {
+            peer: client.origin.clone(),
+            by: OPERATOR.to_owned(),
+        };
+        shared.handle.send(Input::Order(order)).await;
+    }
+}
+
+/// Sends over the first stream what belongs to no open exchange: first what waits for the client
+/// in its own session, then what comes.
+async fn attend(client: Arc<Client>, mut control: SendStream) {
+    let attending = client.shared.front.attend(&client.origin);
+    let session = client.origin.clone();
+    let mut first = vec![ServerFrame::AuthOk { session }];
+    let questions = client.shared.handle.questions(&client.origin).await;
+    let open = questions.into_iter();
+    first.extend(open.map(|question| request(String::new(), question)));
+    for frame in first {
+        if stream::write(&mut control, &frame).await.is_err() {
+            return;
+        }
+    }
+    let closed = async {
+        client.connection.closed().await;
+        None
+    };
+    let mut closed = std::pin::pin!(closed);
+    loop {
+        let next = async { attending.frames.recv().await.ok() };
+        let Some(frame) = next.or(closed.as_mut()).await else {
+            return;
+        };
+        let frame = exchange::fitting(frame);
+        if stream::write_bytes(&mut control, &frame).await.is_err() {
+            return;
+        }
+    }
+}

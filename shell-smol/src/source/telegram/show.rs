@@ -1,0 +1,256 @@
+//! Showing: deliveries, the typing indicator, and the reply as it grows.
+//!
+//! A reply that was shown while it grew takes the place of what was shown. Where the API refuses
+//! that, or the formatting, the fault says so and the core tries again in another way.
+
+use super::api::Fault;
+use super::format;
+use super::front::Front;
+use super::question;
+use super::update::Place;
+use crate::effect::deliver::Showing;
+use frankenstein::ParseMode;
+use frankenstein::methods::{EditMessageTextParams, SendChatActionParams, SendMessageParams};
+use frankenstein::types::{ChatAction, InlineKeyboardMarkup, LinkPreviewOptions, ReplyMarkup};
+use openpista_core::effect::deliver::{Body, Deliver, DeliverFault, Delivered};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// The longest text of a message, in UTF-16 code units.
+const MOST: usize = 4_096;
+/// What stands below a text that may have been shown before.
+const REPEATED: &str = "\n\n(possibly repeated)";
+
+/// A text to be sent.
+struct Text<'a> {
+    words: &'a str,
+    rich: bool,
+    buttons: Option<InlineKeyboardMarkup>,
+}
+
+impl Front {
+    /// Shows a delivery, and says what became of it.
+    pub(super) async fn deliver(self: Rc<Front>, showing: Showing) {
+        let delivery = &showing.delivery;
+        let Some(place) = Place::of(&delivery.origin) else {
+            let message = format!("{} names no chat", delivery.origin);
+            return showing.done(Err(DeliverFault::Gone { message }));
+        };
+        let about = digest(delivery);
+        // What certainly did not get through the last time is not repeated.
+        let unsent = self.chat(place, |chat| chat.unsent.take()) == Some(about);
+        let repeated = delivery.repeated && !unsent;
+        let shown = match &delivery.body {
+            Body::Question(question) => {
+                let origin = &delivery.origin;
+                let buttons = question::buttons(question, &showing.session, origin);
+                let parts = question::parts(question, repeated);
+                self.ask(place, &parts, buttons, delivery.rich).await
+            }
+            body => self.say_body(place, body, delivery.rich, repeated).await,
+        };
+        let certainly = matches!(shown, Err(Fault::RateLimited { .. } | Fault::Unsent(_)));
+        let ends = delivery
+            .ends
+            .iter()
+            .filter(|end| end.origin == delivery.origin);
+        let ends = ends.filter_map(|end| end.key.parse().ok());
+        self.chat(place, |chat| {
+            chat.unsent = (certainly && !repeated).then_some(about);
+            chat.ended(ends);
+            if matches!(delivery.body, Body::Notice(_)) && !chat.is_busy() {
+                chat.message = None;
+            }
+        });
+        let result = shown.map(|()| Delivered);
+        let result = result.map_err(|fault| deliver_fault(fault, delivery.rich));
+        showing.done(result);
+    }
+
+    async fn ask(
+        &self,
+        place: Place,
+        parts: &[question::Part],
+        buttons: InlineKeyboardMarkup,
+        rich: bool,
+    ) -> Result<(), Fault> {
+        self.chat(place, |chat| chat.rests());
+        let last = parts.len().saturating_sub(1);
+        for (index, part) in parts.iter().enumerate() {
+            let text = Text {
+                words: if rich { &part.html } else { &part.plain },
+                rich,
+                buttons: (index == last).then(|| buttons.clone()),
+            };
+            self.send(place, text).await?;
+        }
+        Ok(())
+    }
+
+    async fn say_body(
+        &self,
+        place: Place,
+        body: &Body,
+        rich: bool,
+        repeated: bool,
+    ) -> Result<(), Fault> {
+        let (mark, text) = match body {
+            Body::Failure(text) => ("⚠️ ", text.as_str()),
+            body => ("", body.text().unwrap_or_default()),
+        };
+        let grown = match body {
+            Body::Reply(_) | Body::Failure(_) => self.chat(place, |chat| chat.message.take()),
+            _ => None,
+        };
+        // Putting the same text in the place of itself repeats nothing.
+        let below = match repeated && grown.is_none() {
+            true => REPEATED,
+            false => "",
+        };
+        let plain = format!("{mark}{text}{below}");
+        let pieces = format::pieces(&plain, MOST);
+        // An error is shown as it is; so is what had to be cut where formatting may be open.
+        let rich = rich && pieces.len() == 1 && !matches!(body, Body::Failure(_));
+        let mut grown = grown;
+        for piece in pieces {
+            let html = rich.then(|| format::html(piece));
+            let words = html.as_deref().unwrap_or(piece);
+            if let Some(message) = grown.take() {
+                match self.edit(place, message, words, rich).await {
+                    Ok(()) => continue,
+                    // It is not there any more: the text is sent anew.
+                    Err(Fault::Fixed) => {}
+                    Err(fault) => {
+                        self.chat(place, |chat| chat.message = Some(message));
+                        return Err(fault);
+                    }
+                }
+            }
+            let text = Text {
+                words,
+                rich,
+                buttons: None,
+            };
+            self.send(place, text).await?;
+        }
+        Ok(())
+    }
+
+    /// Says something of our own. It may be lost.
+    pub(super) fn say(self: &Rc<Front>, place: Place, words: String) {
+        let front = Rc::clone(self);
+        self.outgoing.push(&place.origin(), async move {
+            let text = Text {
+                words: &words,
+                rich: false,
+                buttons: None,
+            };
+            if let Err(fault) = front.send(place, text).await {
+                tracing::debug!("telegram: a word to {} was lost: {fault:?}", place.origin());
+            }
+        });
+    }
+
+    /// Shows that the bot is typing. It may be lost.
+    pub(super) async fn type_in(self: Rc<Front>, place: Place) {
+        let params = SendChatActionParams::builder()
+            .chat_id(place.chat)
+            .maybe_message_thread_id(place.thread)
+            .action(ChatAction::Typing)
+            .build();
+        let done = self.api.run(move |api| api.act(params)).await;
+        self.heed(place, done.err());
+    }
+
+    /// Shows how far the reply is. It may be lost.
+    pub(super) async fn grow_in(self: Rc<Front>, place: Place) {
+        let (text, message) = self.chat(place, |chat| (chat.shown(), chat.message));
+        let Some(words) = text else {
+            return;
+        };
+        let fault = match message {
+            Some(message) => self.edit(place, message, &words, false).await.err(),
+            None => {
+                let text = Text {
+                    words: &words,
+                    rich: false,
+                    buttons: None,
+                };
+                let sent = self.send(place, text).await;
+                let sent = sent.map(|id| self.chat(place, |chat| chat.message = Some(id)));
+                sent.err()
+            }
+        };
+        if fault == Some(Fault::Fixed) {
+            self.chat(place, |chat| chat.message = None);
+        }
+        self.heed(place, fault);
+    }
+
+    /// Leaves a chat alone for as long as the server asks.
+    fn heed(&self, place: Place, fault: Option<Fault>) {
+        if let Some(Fault::RateLimited { retry_after_ms }) = fault {
+            let wait = Duration::from_millis(retry_after_ms.unwrap_or(5_000).min(600_000));
+            self.chat(place, |chat| chat.wait_until(Instant::now() + wait));
+        }
+    }
+
+    async fn send(&self, place: Place, text: Text<'_>) -> Result<i32, Fault> {
+        let params = SendMessageParams::builder()
+            .chat_id(place.chat)
+            .maybe_message_thread_id(place.thread)
+            .text(text.words)
+            .maybe_parse_mode(text.rich.then_some(ParseMode::Html))
+            .link_preview_options(LinkPreviewOptions::DISABLED)
+            .maybe_reply_markup(text.buttons.map(ReplyMarkup::InlineKeyboardMarkup))
+            .build();
+        self.api.run(move |api| api.send(params)).await
+    }
+
+    async fn edit(&self, place: Place, message: i32, words: &str, rich: bool) -> Result<(), Fault> {
+        let params = EditMessageTextParams::builder()
+            .chat_id(place.chat)
+            .message_id(message)
+            .text(words)
+            .maybe_parse_mode(rich.then_some(ParseMode::Html))
+            .link_preview_options(LinkPreviewOptions::DISABLED)
+            .build();
+        self.api.run(move |api| api.edit(params)).await
+    }
+}
+
+/// By which a delivery is known again at its next try.
+fn digest(delivery: &Deliver) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    delivery.body.text().hash(&mut hasher);
+    if let Body::Question(question) = &delivery.body {
+        question.approval.to_string().hash(&mut hasher);
+    }
+    for end in &delivery.ends {
+        end.key.hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// What the core is told of a fault. What the API will never understand with formatting it may
+/// understand without.
+fn deliver_fault(fault: Fault, rich: bool) -> DeliverFault {
+    match fault {
+        Fault::RateLimited { retry_after_ms } => DeliverFault::RateLimited { retry_after_ms },
+        Fault::Unformatted | Fault::Refused(_) if rich => DeliverFault::Unformatted,
+        Fault::Unformatted => DeliverFault::Gone {
+            message: "the API refuses the text".to_owned(),
+        },
+        Fault::Refused(message) | Fault::Gone(message) => DeliverFault::Gone { message },
+        Fault::Unsent(message) | Fault::Unreachable(message) | Fault::Conflict(message) => {
+            DeliverFault::Unreachable { message }
+        }
+        Fault::Unauthorized => DeliverFault::Unreachable {
+            message: "the server does not know the bot's token".to_owned(),
+        },
+        Fault::Unchanged | Fault::Fixed => DeliverFault::Unreachable {
+            message: "the message could not be changed".to_owned(),
+        },
+    }
+}
