@@ -216,8 +216,14 @@ impl Driver {
             }
             (None, None)
         };
-        // Both ends cannot be closed while the performer and its inputs live.
-        let leave = async { (None, self.leave.recv().await.ok()) };
+        let leave = async {
+            match self.leave.recv().await {
+                Ok(leave) => (None, Some(leave)),
+                // Nobody is left who could ask.
+                Err(_) => future::pending().await,
+            }
+        };
+        // The performer holds its other end.
         let input = async { (self.inputs.recv().await.ok(), None) };
         let look = self.show_state();
         let (first, leave) = input.or(leave).or(alarm).or(look).await;
