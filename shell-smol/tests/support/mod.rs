@@ -1,4 +1,5 @@
 //! What the tests of the shell share.
 
+pub mod bot_api;
 pub mod program;
 pub mod server;
