@@ -257,9 +257,9 @@ impl BotApi {
             let left = until.saturating_duration_since(Instant::now());
             assert!(
                 !left.is_zero(),
-                "{what} did not come: {:#?} {:#?}",
+                "{what} did not come: {:?} {:?}",
                 state.sent,
-                state.calls.iter().rev().take(8).collect::<Vec<_>>()
+                state.calls.iter().rev().take(3).collect::<Vec<_>>()
             );
             let waited = self.shared.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;

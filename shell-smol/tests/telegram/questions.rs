@@ -41,7 +41,7 @@ fn answer_to(api: &BotApi, count: usize) -> String {
 #[test]
 fn a_press_answers_once_and_shows_what_it_was() {
     let (dir, api) = (tempfile::tempdir().unwrap(), BotApi::start());
-    let server = model("echo 1 >> ran; echo <done>");
+    let server = model("echo 1 >> ran; echo '<done>'");
     let daemon = asking(dir.path(), &api, &server).start();
     api.write(1, OWNER, "do it");
     let asked = question(&api);
@@ -49,7 +49,7 @@ fn a_press_answers_once_and_shows_what_it_was() {
     assert!(
         asked
             .text
-            .contains(r#"{"command":"echo 1 >> ran; echo <done>"}"#),
+            .contains(r#"{"command":"echo 1 >> ran; echo '<done>'"}"#),
         "{asked:?}"
     );
     assert!(asked.text.contains("Why you are asked: "), "{asked:?}");
