@@ -348,6 +348,13 @@ fn answer(shared: &Shared, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
     }
     let Some(method) = path.strip_prefix(&format!("/bot{TOKEN}/")) else {
         let refused = json!({ "ok": false, "error_code": 401, "description": "Unauthorized" });
+        let call = Call {
+            method: "unauthorized".to_owned(),
+            params: Value::Null,
+            at: Instant::now(),
+            status: 401,
+        };
+        shared.change(|state| state.calls.push(call));
         return (401, refused.to_string().into_bytes());
     };
     let params: Value = serde_json::from_slice(body).unwrap_or_default();

@@ -230,9 +230,10 @@ impl Api {
             Error::HttpUreq(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => {
                 Fault::Unsent("[channels.telegram] api_url or token does not make a URL".to_owned())
             }
-            Error::HttpUreq(ureq::Error::ConnectionFailed) => {
-                Fault::Unsent("the server cannot be reached".to_owned())
-            }
+            Error::HttpUreq(
+                ureq::Error::ConnectionFailed
+                | ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve),
+            ) => Fault::Unsent("the server cannot be reached".to_owned()),
             error => Fault::Unreachable(self.clean(&error.to_string())),
         }
     }
