@@ -142,6 +142,7 @@ impl BotApi {
             "from": { "id": user, "is_bot": false, "first_name": "Ann" },
             "chat_instance": "1",
             "message": {
+                "reply_markup": { "inline_keyboard": [self.buttons(sent.id)] },
                 "message_id": sent.id,
                 "date": 1,
                 "chat": { "id": sent.chat, "type": "private" },
@@ -149,6 +150,19 @@ impl BotApi {
             },
             "data": data,
         }}));
+    }
+
+    /// The buttons that are below a message now.
+    fn buttons(&self, id: i64) -> Value {
+        let state = self.shared.lock();
+        let buttons = state
+            .sent
+            .get(&id)
+            .into_iter()
+            .flat_map(|sent| &sent.buttons);
+        buttons
+            .map(|(label, data)| json!({ "text": label, "callback_data": data }))
+            .collect()
     }
 
     /// A file that can be fetched.

@@ -72,6 +72,11 @@ fn a_press_answers_once_and_shows_what_it_was() {
     assert!(answer_to(&api, 4).contains(LATE));
     api.wait_for_offset(6);
     daemon.stop();
+    let label = api.said(OWNER)[0].buttons[0].0.clone();
+    assert_eq!(
+        label, "✅ Allowed once by Ann",
+        "a late press changes nothing"
+    );
     assert_eq!(
         std::fs::read_to_string(dir.path().join("workspace/ran")).unwrap(),
         "1\n"

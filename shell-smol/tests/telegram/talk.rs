@@ -145,7 +145,11 @@ fn in_a_group_only_those_who_mean_the_bot_are_heard() {
         "user": { "id": BOT, "is_bot": true, "first_name": "Crab" },
     }]);
     group(6, "Crab three", topic);
-    api.wait_for_offset(7);
+    let name = format!("@{NAME}");
+    let called = json!({ "entities": mention("mention", 0, name.len()) });
+    group(7, &name, called);
+    api.wait_for_said(-100, |text| text.contains("starts afresh"));
+    api.wait_for_offset(8);
     api.wait_for_said(-100, |text| text.contains("heard: three"));
     api.wait_for_said(-100, |text| text.contains("heard: 😀  one"));
     api.wait_for_said(-100, |text| {
