@@ -29,8 +29,8 @@ fn files_arrive_in_the_session_s_folder() {
     let (dir, api, server) = (tempfile::tempdir().unwrap(), BotApi::start(), echo());
     api.file("doc", vec![b'x'; 12_345]);
     api.file("big", b"the large one".to_vec());
-    // The first try of a download may fail.
-    api.fail("getFile", 1, 500, "Internal Server Error");
+    // The first tries of a download may fail.
+    api.fail("getFile", 2, 500, "Internal Server Error");
     let daemon = Options {
         model: Some(&server),
         ..Options::new(dir.path(), &api)
@@ -61,6 +61,15 @@ fn files_arrive_in_the_session_s_folder() {
         ))
     });
     daemon.stop();
+    // Until it was there, nothing of it was acknowledged.
+    let fetched = api.calls("getFile")[2].at;
+    let polls = api.calls("getUpdates");
+    let before = polls.iter().filter(|poll| poll.at < fetched);
+    let offsets: Vec<i64> = before.filter_map(|p| p.params["offset"].as_i64()).collect();
+    assert!(
+        !offsets.is_empty() && offsets.iter().all(|offset| *offset <= 1),
+        "{offsets:?}"
+    );
     assert_eq!(std::fs::read(kept).unwrap().len(), 12_345);
     assert_eq!(std::fs::read(photo).unwrap(), b"the large one");
     assert_eq!(
