@@ -31,7 +31,7 @@ const INPUTS: usize = 1_024;
 /// The most inputs, and the most timers, of one commit.
 const BATCH: usize = 1_024;
 /// A snapshot is due after so many steps.
-const SNAPSHOT_STEPS: u64 = 4_096;
+pub const SNAPSHOT_STEPS: u64 = 4_096;
 /// At an orderly end a snapshot is worth its sync after so many steps.
 const LAST_SNAPSHOT_STEPS: u64 = 256;
 /// How long effects that were told to stop may take to say so.

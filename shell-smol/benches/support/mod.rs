@@ -1,0 +1,125 @@
+//! What the benches share: scratch places, samples, and rows of their tables.
+//!
+//! Targets are printed beside what was measured and never checked: a busy machine is no failure.
+#![allow(
+    dead_code,
+    reason = "it is a module of several benches, and each uses a part of it"
+)]
+
+use openpista_core::effect::Recovery;
+use openpista_core::message::ToolSpec;
+use openpista_core::settings::{Mode, Policy, Settings};
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The program, built as the benches are.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_openpistacrab");
+
+/// Where what outlives a bench is kept: on the disk that is built on, not in a memory of `/tmp`.
+pub(crate) fn kept(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// A directory on the same disk that goes with the bench.
+pub(crate) fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory among the build's")
+}
+
+/// The head of a table.
+pub(crate) fn head(title: &str) {
+    println!("{title:<58} {:<32} target", "measured");
+}
+
+/// One line of it. Without a target it is for information.
+pub(crate) fn row(what: &str, measured: &str, target: &str) {
+    println!("  {what:<56} {measured:<32} {target}");
+}
+
+/// Times that were taken of the same thing.
+pub(crate) struct Samples(Vec<Duration>);
+
+impl Samples {
+    /// At least one.
+    pub(crate) fn new(mut taken: Vec<Duration>) -> Samples {
+        assert!(!taken.is_empty(), "something was measured");
+        taken.sort_unstable();
+        Samples(taken)
+    }
+
+    /// Does a thing `times` over, after once for warmth.
+    pub(crate) fn of(times: usize, mut thing: impl FnMut()) -> Samples {
+        thing();
+        Samples::new((0..times).map(|_| Samples::one(&mut thing)).collect())
+    }
+
+    /// How long a thing takes, once.
+    pub(crate) fn one(thing: impl FnOnce()) -> Duration {
+        let began = Instant::now();
+        thing();
+        began.elapsed()
+    }
+
+    /// The same of each.
+    pub(crate) fn each(&self, change: impl Fn(Duration) -> Duration) -> Samples {
+        Samples::new(self.0.iter().map(|time| change(*time)).collect())
+    }
+
+    pub(crate) fn median(&self) -> Duration {
+        self.at(0.5)
+    }
+
+    /// The time that this share of them does not exceed.
+    pub(crate) fn at(&self, share: f64) -> Duration {
+        self.0[((self.0.len() - 1) as f64 * share) as usize]
+    }
+
+    /// The median and the 99th of a hundred.
+    pub(crate) fn text(&self) -> String {
+        format!("p50 {}, p99 {}", ms(self.median()), ms(self.at(0.99)))
+    }
+}
+
+/// A time in milliseconds.
+pub(crate) fn ms(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1e3)
+}
+
+/// How long the disk takes to make 4 KiB durable.
+pub(crate) fn sync_cost() -> Samples {
+    let dir = scratch();
+    let mut file = File::create(dir.path().join("file")).expect("a file");
+    Samples::of(300, || {
+        file.write_all(&[7; 4096]).expect("room on the disk");
+        file.sync_data().expect("a disk that works");
+    })
+}
+
+/// What an operator of the benches chose: every tool runs freely, and anybody may ask.
+pub(crate) fn settings(tools: Vec<ToolSpec>) -> Settings {
+    Settings {
+        provider: "bench".into(),
+        model: "m".into(),
+        system: "You are an agent on this computer. ".repeat(30).into(),
+        tools: tools.into(),
+        policy: Policy {
+            mode: Mode::Full,
+            ..Policy::default()
+        },
+        owners: ["cli:local".to_string()].into(),
+        ..Settings::default()
+    }
+}
+
+/// A tool that no shell performs.
+pub(crate) fn tool() -> ToolSpec {
+    ToolSpec {
+        name: "system.run".into(),
+        description: "runs a command".into(),
+        parameters: r#"{"type":"object"}"#.into(),
+        recovery: Recovery::Doubt,
+        read_only: false,
+        timeout_ms: 30_000,
+    }
+}
