@@ -1,5 +1,5 @@
 //! The whole state: what each machine remembers, the rules in force, and the position in the
-//! journal. It changes by [`State::evolve`] alone, and equal states give equal bytes (law 7).
+//! journal. It changes by `State::evolve` alone, and equal states give equal bytes (law 7).
 
 use crate::digest::Digest;
 use crate::effect::deliver::Question;

@@ -159,6 +159,8 @@ impl Driver {
                 Ending::Idle(Some(until)) if until <= Instant::now() => {
                     self.performer.stop_all();
                     ending = Ending::Stopped(Instant::now() + STOPPING);
+                    // There may have been nothing to stop.
+                    continue;
                 }
                 Ending::Stopped(until) if self.is_still() || until <= Instant::now() => {
                     return Ok(());

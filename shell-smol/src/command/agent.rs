@@ -6,10 +6,10 @@ use crate::config::Config;
 use crate::driver::{Driver, Handle};
 use crate::effect::Hands;
 use crate::effect::deliver::{Event, Fronts};
-use crate::effect::model::{self, Models};
+use crate::effect::model::Models;
 use crate::effect::tool::{ToolConfig, Tools};
 use crate::journal::Journal;
-use crate::secret::{Secret, Secrets};
+use crate::secret::Secrets;
 use crate::source::cli;
 use async_channel::Receiver;
 use futures_lite::future;
@@ -41,7 +41,7 @@ impl Agent {
         if config.workspace.starts_with(&config.data_dir) {
             make(&config.workspace)?;
         }
-        let secrets = secrets(config);
+        let secrets = Secrets::new(config.secrets());
         let models = models(config)?;
         let tools = Tools::new(ToolConfig {
             working_dir: config.workspace.clone(),
@@ -101,29 +101,8 @@ fn make(dir: &Path) -> Result<(), Error> {
 }
 
 fn models(config: &Config) -> Result<Models, Error> {
-    let agent = &config.agent;
-    let choice = model::Choice {
-        provider: Some(agent.provider.name().to_owned()),
-        model: agent.model.clone(),
-        base_url: agent.base_url.clone(),
-        api_key: agent.api_key.clone(),
-    };
-    let variable = |name: &str| {
-        let key = config.env.key(name);
-        key.map(|key| key.expose().to_owned())
-    };
-    model::resolve(&choice, &variable)
+    config
+        .provider()
         .and_then(|provider| Models::new(provider, config.limits.reply_bytes))
         .map_err(|error| Error::usage(error.to_string()))
-}
-
-/// Every secret that this process holds, by the name it came under.
-fn secrets(config: &Config) -> Secrets {
-    let file = config
-        .agent
-        .api_key
-        .iter()
-        .map(|key| ("agent.api_key", key));
-    let named = config.env.keys().chain(file);
-    Secrets::new(named.map(|(name, key): (_, &Secret)| (name, key.clone())))
 }

@@ -81,18 +81,19 @@ pub fn main() -> ExitCode {
 
 fn carry_out(globals: &Globals, command: Command) -> Result<ExitCode, Error> {
     log_to_stderr(globals.log);
+    let Globals { locations, .. } = globals;
     let env = Env::of_process();
-    let configured = || Config::load(&globals.locations, &env).map_err(Error::from);
+    let load = || Config::load(locations, &env);
     match command {
         Command::Run(options) => {
-            let config = configured()?;
+            let config = load()?;
             run::run(&config, said(&options, &config)?, &options)
         }
-        Command::Repl(options) => repl::run(&configured()?, &options),
-        Command::Sessions(options) => sessions(configured()?, options),
-        Command::Export(options) => export(configured()?, options),
+        Command::Repl(options) => repl::run(&load()?, &options),
+        Command::Sessions(options) => sessions(load()?, options),
+        Command::Export(options) => export(load()?, options),
         Command::Replay(options) => replay(options),
-        Command::Doctor => doctor::run(&globals.locations, &env),
+        Command::Doctor => doctor::run(locations, &env),
     }
 }
 

@@ -172,7 +172,7 @@ impl Front {
                 self.say("stopping…");
                 self.cli.stop().await;
             }
-            Typed::Interrupt => self.say("/quit or Ctrl-D leaves"),
+            Typed::Interrupt => self.say("to leave: /quit or Ctrl-D"),
             Typed::End => self.leave().await,
         }
     }
@@ -300,12 +300,13 @@ impl Front {
 
     async fn question(&mut self, session: &str, question: Question) {
         if let Voice::Pipe(_) = self.voice {
-            note(&format!(
+            let text = format!(
                 "denied, because there is no terminal to ask at: {}: {}\n\
                  mode = \"full\" under [policy] allows it",
                 question.tool,
                 progress::gist(&question.arguments),
-            ));
+            );
+            note(&Screen::of(&io::stderr()).safe(&text));
             self.cli.decide(question.approval, false).await;
             return;
         }

@@ -127,14 +127,18 @@ impl<W: Write> Spinner<W> {
         let Some((label, since)) = self.label.as_ref().filter(|_| self.screen.terminal) else {
             return;
         };
+        // What is not under way, such as a wait that is already told in seconds, is not timed.
+        let elapsed = match label.ends_with('…') {
+            true => format!(" {} s", now.saturating_duration_since(*since).as_secs()),
+            false => String::new(),
+        };
         let room = self.screen.columns.saturating_sub(MARGIN);
         let (label, _) = StrFit::make_cow(label, room);
-        let elapsed = now.saturating_duration_since(*since).as_secs();
         let frame = FRAMES[self.frame % FRAMES.len()];
         self.frame = self.frame.wrapping_add(1);
         self.drawn = true;
         // Nobody can be told that standard error does not take a spinner.
-        let _ = write!(self.out, "\r\x1b[2K{frame} {label} {elapsed} s");
+        let _ = write!(self.out, "\r\x1b[2K{frame} {label}{elapsed}");
         let _ = self.out.flush();
     }
 
@@ -233,7 +237,7 @@ mod tests {
         let mut out = Vec::new();
         let mut spinner = Spinner::new(&mut out, screen);
         let start = Instant::now();
-        spinner.say("界".repeat(100), start);
+        spinner.say("界".repeat(100) + "…", start);
         spinner.draw(start + Duration::from_secs(3));
         spinner.finish();
         assert!(!spinner.is_turning());
@@ -243,6 +247,18 @@ mod tests {
         assert!(frames[1].ends_with(" 3 s"), "{frames:?}");
         assert!(termimad::StrFit::count_fitting(frames[1], 1_000).1 <= 40);
         assert_eq!(frames[2], "");
+    }
+
+    #[test]
+    fn a_wait_is_not_timed() {
+        let screen = Screen {
+            terminal: true,
+            ..Screen::PIPE
+        };
+        let mut out = Vec::new();
+        Spinner::new(&mut out, screen).say("trying again in 4 s".to_owned(), Instant::now());
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with("trying again in 4 s"), "{text:?}");
     }
 
     #[test]

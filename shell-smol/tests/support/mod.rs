@@ -1,3 +1,4 @@
 //! What the tests of the shell share.
 
+pub mod program;
 pub mod server;
