@@ -29,7 +29,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use support::{PROGRAM, Samples, head, ms, row, scratch};
+use support::{Samples, head, ms, row, scratch};
+use tempfile::TempDir;
 
 const TEXT: &str = "what do you think of this?";
 const TOOL: &str = "! true";
@@ -41,7 +42,7 @@ fn main() {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["life", text, sessions, turns] => {
             let number = |word: &str| word.parse().expect("a number");
-            life(text, number(sessions), number(turns));
+            life(&scratch(), text, number(sessions), number(turns));
         }
         _ => table(),
     }
@@ -63,6 +64,7 @@ fn table() {
         let status = Command::new("bash").args(["-c", "true"]).status();
         assert!(status.is_ok_and(|status| status.success()));
     });
+    support::sync_costs();
     latency("reply turn", TEXT, 300, Duration::ZERO);
     latency("tool turn", TOOL, 150, bash.median());
 }
@@ -78,7 +80,7 @@ struct Life {
 
 /// Durable commits of a turn: the journal's own count, and the syncs that strace sees.
 fn commits(name: &str, text: &str, sessions: usize, turns: usize, target: &str) {
-    let life = life(text, sessions, turns);
+    let life = life(&scratch(), text, sessions, turns);
     let count = (turns * sessions) as f64;
     let counted = format!("{:.2}", life.commits as f64 / count);
     row(&format!("commits of a {name}"), &counted, target);
@@ -114,22 +116,27 @@ fn syncs(text: &str, sessions: usize, turns: usize) -> Option<usize> {
 
 fn latency(name: &str, text: &str, turns: usize, command: Duration) {
     let calls = if text == TOOL { 2 } else { 1 };
-    let life = life(text, 1, turns);
+    let life = life(&scratch(), text, 1, turns);
     let others = life.model * calls + command;
-    let turns = Samples::new(life.turns);
-    let own = turns.each(|turn| turn.saturating_sub(others));
-    row(&format!("latency of a {name}"), &turns.text(), "");
+    let taken = Samples::new(life.turns);
+    let own = taken.each(|turn| turn.saturating_sub(others));
+    row(&format!("latency of a {name}"), &taken.text(), "");
     row(
         "  of that the model's and the command's own",
         &ms(others),
         "",
     );
     row("  above it", &own.text(), "");
+    // A disk in memory syncs at once.
+    if let Ok(memory) = tempfile::tempdir_in("/dev/shm") {
+        let life = crate::life(&memory, text, 1, turns);
+        let own = Samples::new(life.turns).each(|turn| turn.saturating_sub(others));
+        row("  the same, with syncs that cost nothing", &own.text(), "");
+    }
 }
 
 /// So many turns in each of so many sessions.
-fn life(text: &str, sessions: usize, turns: usize) -> Life {
-    let dir = scratch();
+fn life(dir: &TempDir, text: &str, sessions: usize, turns: usize) -> Life {
     let server = Server::start(answer);
     let mut life = live(dir.path(), &server, async |mut person| {
         person.turns(text, sessions, 1).await;
@@ -200,7 +207,7 @@ fn live<T>(dir: &Path, server: &Server, stay: impl AsyncFnOnce(Person) -> T) -> 
         timeout_ms: 30_000,
         output_chars: 10_000,
         secrets: Secrets::default(),
-        guard: PROGRAM.into(),
+        guard: env!("CARGO_BIN_EXE_openpistacrab").into(),
     });
     let settings = support::settings(tools.specs());
     let mut fronts = Fronts::new();

@@ -10,12 +10,9 @@ use openpista_core::effect::Recovery;
 use openpista_core::message::ToolSpec;
 use openpista_core::settings::{Mode, Policy, Settings};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-/// The program, built as the benches are.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_openpistacrab");
 
 /// Where what outlives a bench is kept: on the disk that is built on, not in a memory of `/tmp`.
 pub(crate) fn kept(name: &str) -> PathBuf {
@@ -86,14 +83,22 @@ pub(crate) fn ms(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
-/// How long the disk takes to make 4 KiB durable.
-pub(crate) fn sync_cost() -> Samples {
+/// Prints how long the disk takes to make 4 KiB durable: at the end of a file that grows, and in
+/// the place of older ones, as a write-ahead log is written again and again.
+pub(crate) fn sync_costs() {
     let dir = scratch();
     let mut file = File::create(dir.path().join("file")).expect("a file");
-    Samples::of(300, || {
-        file.write_all(&[7; 4096]).expect("room on the disk");
-        file.sync_data().expect("a disk that works");
-    })
+    let mut file = |times| {
+        let took = Samples::of(times, || {
+            file.write_all(&[7; 4096]).expect("room on the disk");
+            file.sync_data().expect("a disk that works");
+        });
+        file.rewind().expect("a file");
+        took
+    };
+    let (growing, again) = (file(300), file(300));
+    row("one sync of 4 KiB, the file grows", &growing.text(), "");
+    row("one sync of 4 KiB, written over", &again.text(), "");
 }
 
 /// What an operator of the benches chose: every tool runs freely, and anybody may ask.
