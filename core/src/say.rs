@@ -62,6 +62,10 @@ fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{plural}")
 }
 
+pub(crate) fn turned_away() -> &'static str {
+    "This very message was turned away before. Write it again as a new one."
+}
+
 pub(crate) fn denied_by_policy(reason: &str) -> String {
     format!("denied, nothing ran: {reason}")
 }
@@ -161,7 +165,8 @@ pub(crate) fn model_failed(settings: &Settings, attempts: u16, fault: &ModelFaul
             "{provider} had an error of its own{tries} ({status}: {message}). Send the message again later."
         ),
         ModelFault::Network { message } => format!(
-            "{provider} could not be reached{tries}: {message}. Check the network and [agent] base_url, then send the message again."
+            "{provider} could not be reached{tries}: {} Check the network and [agent] base_url, then send the message again.",
+            sentence(message)
         ),
         ModelFault::TimedOut => format!(
             "{provider} did not answer in time{tries}. Send the message again, or raise [limits] model_timeout_ms."
@@ -174,6 +179,14 @@ pub(crate) fn model_failed(settings: &Settings, attempts: u16, fault: &ModelFaul
         ),
         ModelFault::Rejected { status, message } => rejected(settings, *status, message),
         ModelFault::Cancelled => String::from("The model call was stopped."),
+    }
+}
+
+/// A text with a full stop, unless it ends a sentence already.
+fn sentence(text: &str) -> String {
+    match text.ends_with(['.', '?', '!']) {
+        true => String::from(text),
+        false => format!("{text}."),
     }
 }
 

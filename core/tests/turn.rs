@@ -1,6 +1,6 @@
 //! One turn by hand, through the public surface: what a shell sees, step by step.
 
-use openpista_core::effect::deliver::{Body, Delivered};
+use openpista_core::effect::deliver::{Body, DeliverFault, Delivered};
 use openpista_core::effect::model::{ModelFault, Reply};
 use openpista_core::effect::tool::{Clip, Exit, Ran};
 use openpista_core::effect::{Effect, Op, Outcome, Recovery};
@@ -462,4 +462,48 @@ fn law_02_a_duplicate_waits_for_the_original_to_be_durable() {
         .iter()
         .filter(|o| matches!(o, Opened::Hint(Hint::Ack { .. })));
     assert_eq!(acks.count(), 2);
+}
+
+#[test]
+fn law_05_a_command_in_doubt_is_told_also_when_its_turn_was_stopped() {
+    let mut bench = Bench::new(Mode::Full);
+    bench.say("1", "go");
+    bench.finish(reply("", &[("system.run", r#"{"command":"make"}"#)]));
+    bench.effects.clear();
+    bench.boot(Mode::Full);
+    // The stop comes between the start and the recovery of the command.
+    let records = bench.say("2", "/stop");
+    assert!(records.iter().any(|r| matches!(r, Record::Doubted { .. })));
+    let told = |r: &Record| matches!(r, Record::Queued { body: Body::Notice(text), .. } if text.contains("may have run"));
+    assert!(records.iter().any(told), "{records:?}");
+    bench.check();
+}
+
+#[test]
+fn a_message_that_was_turned_away_is_turned_away_again() {
+    let mut bench = Bench::new(Mode::Ask);
+    let long = "x".repeat(200_000);
+    bench.say("1", &long);
+    bench.hints.clear();
+    assert!(bench.say("1", &long).is_empty());
+    assert!(matches!(bench.hints[..], [Hint::Refuse { .. }]));
+    bench.check();
+}
+
+#[test]
+fn what_may_have_been_seen_stays_so_when_it_goes_out_plain() {
+    let mut bench = Bench::new(Mode::Ask);
+    bench.say("1", "hello");
+    bench.finish(reply("hi", &[]));
+    let unreachable = DeliverFault::Unreachable {
+        message: "down".into(),
+    };
+    bench.finish(Outcome::Deliver(Err(unreachable)));
+    bench.tick();
+    bench.finish(Outcome::Deliver(Err(DeliverFault::Unformatted)));
+    let Op::Deliver(delivery) = &bench.effects[0].op else {
+        panic!("a delivery")
+    };
+    assert_eq!((delivery.rich, delivery.repeated), (false, true));
+    bench.check();
 }

@@ -106,6 +106,7 @@ impl Driver {
             journal,
             core,
             began_unix_ms,
+            unsaved_steps,
         } = opened;
         let (sender, inputs) = async_channel::bounded(INPUTS);
         let (leave_sender, leave) = async_channel::unbounded();
@@ -123,7 +124,8 @@ impl Driver {
             gate: Gate::new(),
             inputs,
             leave,
-            unsaved_steps: 0,
+            // A life may be too short to come to a snapshot of its own.
+            unsaved_steps,
             working: BTreeSet::new(),
         };
         (driver, handle)

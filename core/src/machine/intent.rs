@@ -151,7 +151,7 @@ impl Intents {
                     session: open.effect.session(),
                     target: open.effect.id,
                 }),
-                Await::Retry(_) | Await::Recovery(_) => Abandoned::Over(give_up(&open.effect)),
+                Await::Retry(_) | Await::Recovery(_) => Abandoned::Idle(open.effect.id),
             })
             .collect()
     }
@@ -210,8 +210,8 @@ impl Intents {
 pub(crate) enum Abandoned {
     /// It runs: stop it.
     Running(Cancel),
-    /// It does not: this ends it.
-    Over(Record),
+    /// It does not: give it up.
+    Idle(EffectId),
 }
 
 /// Is that the kind of outcome this op has?

@@ -65,6 +65,10 @@ impl Outbox {
                     && let Some(queue) = self.queues.get_mut(&delivery.session)
                 {
                     queue.sending = Some(effect.id);
+                    // What may have been seen stays so, also when it goes out again as plain text.
+                    if let Some(head) = queue.waiting.front_mut() {
+                        head.repeated = delivery.repeated;
+                    }
                 }
             }
             Record::Settled {

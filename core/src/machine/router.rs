@@ -9,8 +9,9 @@ use crate::id::{MessageId, Seq, SessionId};
 use crate::input::Arrival;
 use crate::record::{Accepted, Command, Record};
 use crate::refusal::Refusal;
+use crate::say;
 use crate::settings::Settings;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -30,7 +31,8 @@ pub(crate) struct Router {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Keys {
-    known: BTreeSet<String>,
+    /// Each key, and whether its message was turned away.
+    known: BTreeMap<String, bool>,
     oldest_first: VecDeque<String>,
 }
 
@@ -63,8 +65,10 @@ impl Router {
         if let Err(refusal) = self.admit(settings, arrival) {
             return Routed::Refused(refusal);
         }
-        if self.knows(&arrival.origin, &arrival.key) {
-            return Routed::Duplicate;
+        match self.known(&arrival.origin, &arrival.key) {
+            Some(true) => return Routed::Refused(Refusal::Limit(say::turned_away().to_string())),
+            Some(false) => return Routed::Duplicate,
+            None => {}
         }
         let name = arrival.session.as_ref().unwrap_or(&arrival.origin);
         let known = self.sessions.get(name).copied();
@@ -169,9 +173,9 @@ impl Router {
         Ok(())
     }
 
-    fn knows(&self, origin: &str, key: &str) -> bool {
-        let keys = self.origins.get(origin);
-        keys.is_some_and(|keys| keys.known.contains(key))
+    /// Whether a known key's message was turned away; none for a new key.
+    fn known(&self, origin: &str, key: &str) -> Option<bool> {
+        self.origins.get(origin)?.known.get(key).copied()
     }
 
     /// The session of that name.
@@ -191,16 +195,16 @@ impl Router {
                 self.names.insert(*session, name.clone());
             }
             Record::Accepted(accepted) => {
-                self.remember(settings, &accepted.origin, &accepted.key);
+                self.remember(settings, &accepted.origin, &accepted.key, false);
             }
-            Record::Refused { origin, key, .. } => self.remember(settings, origin, key),
+            Record::Refused { origin, key, .. } => self.remember(settings, origin, key, true),
             _ => {}
         }
     }
 
-    fn remember(&mut self, settings: &Settings, origin: &str, key: &str) {
+    fn remember(&mut self, settings: &Settings, origin: &str, key: &str, refused: bool) {
         let keys = self.origins.entry(origin.to_string()).or_default();
-        if keys.known.insert(key.to_string()) {
+        if keys.known.insert(key.to_string(), refused).is_none() {
             keys.oldest_first.push_back(key.to_string());
         }
         while keys.oldest_first.len() > settings.limits.keys {

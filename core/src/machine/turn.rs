@@ -71,6 +71,17 @@ impl Turns {
         found.map_or(0, |c| c.transcript.len())
     }
 
+    /// The channels of a session's live turn, or else of its latest.
+    pub(crate) fn origins(&self, session: SessionId) -> Vec<String> {
+        let Some(conversation) = self.sessions.get(&session) else {
+            return Vec::new();
+        };
+        match &conversation.turn {
+            Some(turn) => turn.origins().into_iter().map(String::from).collect(),
+            None => conversation.last_origins.clone(),
+        }
+    }
+
     /// What a prompt for this session carries, and its digest.
     pub(crate) fn window(&self, session: SessionId) -> Option<(Vec<Arc<Entry>>, Digest)> {
         Some(self.sessions.get(&session)?.transcript.window())

@@ -253,7 +253,7 @@ impl Stepping<'_> {
                 Abandoned::Running(cancel) => {
                     self.intend(Op::Cancel(cancel), Recovery::Repeat);
                 }
-                Abandoned::Over(record) => self.record(record),
+                Abandoned::Idle(effect) => self.doubt_or_give_up(effect),
             }
         }
         let body = match end {

@@ -130,8 +130,11 @@ impl Stepping<'_> {
         }
     }
 
-    fn doubt_or_give_up(&mut self, id: EffectId) {
-        self.say_in_doubt(id);
+    pub(super) fn doubt_or_give_up(&mut self, id: EffectId) {
+        let effect = self.state.intents.get(id);
+        if effect.is_some_and(|effect| effect.recovery == Recovery::Doubt) {
+            self.say_in_doubt(id);
+        }
         let record = self.state.intents.give_up(id);
         self.record_all(record);
     }
@@ -177,20 +180,16 @@ impl Stepping<'_> {
         self.record_all(records);
     }
 
-    /// Tells the people of the turn that a tool may have run.
+    /// Tells people that a tool may have run, also when its turn is over: they stopped it, say.
     fn say_in_doubt(&mut self, id: EffectId) {
         let Some(effect) = self.state.intents.get(id) else {
             return;
         };
-        let (Op::Tool(run), true) = (&effect.op, self.state.turns.lives(effect)) else {
+        let Op::Tool(run) = &effect.op else {
             return;
         };
         let (session, text) = (run.session, say::in_doubt(run));
-        let origins: Vec<String> = match self.state.turns.live(session) {
-            Some(turn) => turn.origins().into_iter().map(String::from).collect(),
-            None => Vec::new(),
-        };
-        for origin in origins {
+        for origin in self.state.turns.origins(session) {
             self.queue(session, &origin, Body::Notice(text.clone()), Vec::new());
         }
         self.show(session, Activity::InDoubt);

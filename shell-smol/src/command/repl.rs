@@ -266,7 +266,7 @@ impl Front {
                 };
                 let heading = format!("{recovered}{whose}{repeated}");
                 if !heading.is_empty() {
-                    self.whisper(&format!("{}:", heading.trim_start()));
+                    self.head(&format!("{}:", heading.trim_start()));
                 }
                 self.body(body).await
             }
@@ -347,6 +347,14 @@ impl Front {
         match &mut self.voice {
             Voice::Terminal { printer, .. } => drop(printer.print(text)),
             Voice::Pipe(_) => note(text),
+        }
+    }
+
+    /// Says what it is that follows. Through a pipe too: a repetition must be known for one.
+    fn head(&mut self, text: &str) {
+        match self.voice {
+            Voice::Terminal { .. } => self.whisper(text),
+            Voice::Pipe(_) => note(&Screen::of(&io::stderr()).safe(text)),
         }
     }
 

@@ -91,6 +91,11 @@ pub enum Fault {
 
 impl Fault {
     fn of(error: &rusqlite::Error) -> Fault {
+        // Its memory-mapped index could not grow: there is no other reason than a full disk.
+        let extended = error.sqlite_error().map(|error| error.extended_code);
+        if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) {
+            return Fault::Full;
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Fault::Full,
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Fault::ReadOnly,

@@ -2,14 +2,23 @@
 //!
 //! The lock is the kernel's, on the open file, so it goes when its process goes: a file that a
 //! dead process left, or a pid that was given out again, never blocks a start. What the file says
-//! only serves to name the holder.
+//! only serves to name the holder, and to see that it is dead: a command that it was just starting
+//! may keep the file open a moment longer, and that moment is waited for.
 
 use super::error::JournalError;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a dead process's hold on the file is waited out.
+const LINGER: Duration = Duration::from_secs(2);
+/// How often a file that changes is looked at again.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// The lock file's name in the data directory.
 pub const FILE_NAME: &str = "openpistacrab.pid";
@@ -22,21 +31,27 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the directory, which must exist, without waiting.
+    /// Takes the directory, which must exist, without waiting for a process that lives.
     ///
     /// # Errors
     /// When another process holds it, or the lock file cannot be made.
     pub fn take(dir: &Path) -> Result<Lock, JournalError> {
         let path = dir.join(FILE_NAME);
         let failed = |error: &io::Error| JournalError::file("cannot lock", &path, error);
+        let until = Instant::now() + LINGER;
         loop {
             let mut file = open(&path).map_err(|error| failed(&error))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
+                    let holder = holder(&mut file);
+                    if holder.as_ref().is_some_and(Holder::is_dead) && Instant::now() < until {
+                        std::thread::sleep(AGAIN);
+                        continue;
+                    }
                     return Err(JournalError::InUse {
                         dir: dir.to_owned(),
-                        holder: holder(&mut file),
+                        holder: holder.map(|holder| holder.to_string()),
                     });
                 }
                 Err(TryLockError::Error(error)) => return Err(failed(&error)),
@@ -100,8 +115,27 @@ fn first_words(mut args: impl Iterator<Item = String>) -> String {
     words
 }
 
+/// Who signed the file.
+struct Holder {
+    pid: String,
+    command: String,
+}
+
+impl Holder {
+    fn is_dead(&self) -> bool {
+        let pid = self.pid.parse().ok().and_then(Pid::from_raw);
+        pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pid {} ({})", self.pid, self.command)
+    }
+}
+
 /// Who holds the file, read a few times over: its holder may be about to sign it.
-fn holder(file: &mut File) -> Option<String> {
+fn holder(file: &mut File) -> Option<Holder> {
     for _ in 0..5 {
         let mut text = String::new();
         file.rewind().ok()?;
@@ -109,9 +143,12 @@ fn holder(file: &mut File) -> Option<String> {
         if let Some((pid, command)) = text.split_once('\n')
             && let Some(command) = command.strip_suffix('\n')
         {
-            return Some(format!("pid {pid} ({command})"));
+            return Some(Holder {
+                pid: pid.to_owned(),
+                command: command.to_owned(),
+            });
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(AGAIN);
     }
     None
 }
@@ -119,7 +156,29 @@ fn holder(file: &mut File) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn a_command_that_a_dead_process_was_starting_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut dead = Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        fs::write(&path, format!("{}\nopenpistacrab repl\n", dead.id())).unwrap();
+        let file = open(&path).unwrap();
+        file.try_lock().unwrap();
+        let mut sleep = Command::new("sleep");
+        let mut child = sleep.arg("0.2").stdin(Stdio::from(file)).spawn().unwrap();
+        drop(sleep);
+        let lock = Lock::take(dir.path()).unwrap();
+        assert!(matches!(
+            Lock::take(dir.path()),
+            Err(JournalError::InUse { .. })
+        ));
+        drop(lock);
+        child.wait().unwrap();
+    }
 
     #[test]
     fn never_two_hold_it_however_often_it_changes_hands() {

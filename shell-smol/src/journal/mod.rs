@@ -69,6 +69,8 @@ pub struct Opened {
     pub core: Core,
     /// When the journal began: milliseconds since 1970 in UTC.
     pub began_unix_ms: u64,
+    /// How many steps came after the latest snapshot.
+    pub unsaved_steps: u64,
 }
 
 impl Journal {
@@ -83,7 +85,7 @@ impl Journal {
         schema::make_dir(&dir)?;
         let lock = Lock::take(&dir)?;
         let conn = schema::open(path, &schema::SCHEMA, crate::clock::unix_now_ms())?;
-        let core = restore::restore(&conn, path)?;
+        let (core, unsaved_steps) = restore::restore(&conn, path)?;
         let began_unix_ms = read::began_unix_ms(&conn, path)?;
         let commits = Arc::new(AtomicU64::new(0));
         let writer = Writer {
@@ -108,6 +110,7 @@ impl Journal {
             },
             core,
             began_unix_ms,
+            unsaved_steps,
         })
     }
 

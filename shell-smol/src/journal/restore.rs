@@ -12,13 +12,13 @@ use openpista_core::time::Time;
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::path::Path;
 
-/// Restores the core from the database.
-pub(super) fn restore(conn: &Connection, path: &Path) -> Result<Core, JournalError> {
+/// Restores the core from the database, and tells how many steps came after the snapshot.
+pub(super) fn restore(conn: &Connection, path: &Path) -> Result<(Core, u64), JournalError> {
     let failed = |error: rusqlite::Error| JournalError::database(path, &error);
     let mut before = i64::MAX;
     while let Some((seq, state)) = snapshot_before(conn, before).map_err(failed)? {
         match fold(conn, path, seq, Some(&state)) {
-            Ok(core) => return Ok(core),
+            Ok(core) => return Ok(since(core, seq)),
             Err(JournalError::Unreadable { cause, .. }) => {
                 tracing::warn!(seq, cause, "a snapshot cannot be used; trying without it");
                 before = seq;
@@ -26,7 +26,13 @@ pub(super) fn restore(conn: &Connection, path: &Path) -> Result<Core, JournalErr
             Err(error) => return Err(error),
         }
     }
-    fold(conn, path, 0, None)
+    Ok(since(fold(conn, path, 0, None)?, 0))
+}
+
+fn since(core: Core, snapshot: i64) -> (Core, u64) {
+    let Seq(last) = core.state().seq();
+    let steps = last.saturating_sub(snapshot.cast_unsigned());
+    (core, steps)
 }
 
 fn snapshot_before(conn: &Connection, seq: i64) -> rusqlite::Result<Option<(i64, Vec<u8>)>> {

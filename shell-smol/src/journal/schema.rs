@@ -5,6 +5,8 @@
 
 use super::error::JournalError;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -58,6 +60,7 @@ pub(super) fn open(
     now_unix_ms: u64,
 ) -> Result<Connection, JournalError> {
     make_file(path)?;
+    check_writable(path)?;
     let failed = |error: rusqlite::Error| JournalError::database(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -99,6 +102,23 @@ fn make_file(path: &Path) -> Result<(), JournalError> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(JournalError::file("cannot create", path, &error)),
     }
+}
+
+/// Names the file that this user may not write. SQLite itself would make do with reading, and leave
+/// files beside it that stay closed when the database is opened up.
+fn check_writable(path: &Path) -> Result<(), JournalError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        match access(&*file, Access::READ_OK | Access::WRITE_OK) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => {
+                let file = Path::new(&file);
+                return Err(JournalError::file("cannot write", file, &error.into()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The database's version; none when it is empty.

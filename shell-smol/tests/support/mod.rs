@@ -1,4 +1,6 @@
 //! What the tests of the shell share.
 
+pub mod conversation;
+pub mod history;
 pub mod program;
 pub mod server;

@@ -7,7 +7,7 @@
 
 use rustix::process::{Pid, Signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use std::fs::{File, OpenOptions};
+use std::fs::{DirEntry, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -38,6 +38,45 @@ impl Home {
         home
     }
 
+    /// The home itself, which the program is started in.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.path().join(".openpistacrab")
+    }
+
+    /// The database in it.
+    pub fn database(&self) -> PathBuf {
+        self.data().join("memory.db")
+    }
+
+    /// Leaves everything for a person to look at, and says where.
+    pub fn keep(&mut self) -> PathBuf {
+        self.dir.disable_cleanup(true);
+        self.path().to_owned()
+    }
+
+    /// The processes that run in this home, by their command lines. On systems without `/proc`
+    /// there seem to be none.
+    pub fn processes(&self) -> Vec<String> {
+        let home = self.path().canonicalize().expect("our own");
+        // It cannot be read of a process that is gone or a zombie.
+        let at_home = |entry: &DirEntry| {
+            let cwd = std::fs::read_link(entry.path().join("cwd"));
+            cwd.is_ok_and(|cwd| cwd.starts_with(&home))
+        };
+        let line = |entry: DirEntry| {
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            format!("{}: {line}", entry.file_name().display())
+        };
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries.filter(at_home).map(line).collect()
+    }
+
     /// A file where commands run.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(".openpistacrab/workspace").join(name)
@@ -53,7 +92,7 @@ impl Home {
         let mut command = Command::new(program);
         command.env_clear().stdin(Stdio::null()).args(args);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("HOME", self.dir.path());
+        command.env("HOME", self.path()).current_dir(self.path());
         command
     }
 

@@ -15,6 +15,7 @@ use crate::record::{Accepted, Answer, Record, Verdict};
 use crate::say;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub(super) struct Conversation {
     pub(super) transcript: Transcript,
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) turn: Option<Turn>,
+    /// The channels of the latest turn that ended: what comes to light later is told there.
+    pub(super) last_origins: Vec<String>,
 }
 
 /// A message that has not joined a turn.
@@ -163,11 +166,13 @@ impl Conversation {
     }
 
     fn close(&mut self, limits: &Limits, ends: &[End]) {
-        if let Some(turn) = self.turn.take()
-            && let Await::Results(calls) = &turn.awaits
-            && !calls.iter().all(Call::is_over)
-        {
-            conclude(&mut self.transcript, calls);
+        if let Some(turn) = self.turn.take() {
+            self.last_origins = turn.origins().into_iter().map(String::from).collect();
+            if let Await::Results(calls) = &turn.awaits
+                && !calls.iter().all(Call::is_over)
+            {
+                conclude(&mut self.transcript, calls);
+            }
         }
         let ended = |w: &Waiting| ends.iter().any(|end| end.message == w.end.message);
         self.waiting.retain(|waiting| !ended(waiting));

@@ -1,0 +1,169 @@
+//! The exhaustive mode: one scripted conversation, crashed at every cut of every step.
+//!
+//! The script has two sessions and a third that both channels share, tools of either class, an
+//! approval, a denial, a cancel, a scheduled retry, a queue that overflows, a stranger, and a model
+//! that answers 429, 500, nonsense and nothing. Each crash is healed, and every law is checked.
+
+use crate::fault::{CUTS, Cut, DeliverTrouble, Fault, ModelTrouble};
+use crate::law::{self, Broken};
+use crate::plan::{CANARY, Item, OWNER, Plan, Rules, base_settings};
+use crate::story::Story;
+use crate::world;
+use openpista_core::input::Arrival;
+
+/// The scripted conversation, without a crash.
+pub fn script() -> Plan {
+    let mut settings = base_settings();
+    settings.limits.queued_messages = 2;
+    let mut items = vec![
+        say(0, "cli:a", None, "k1", "m1. plan run,read"),
+        say(10, "cli:b", None, "k2", "m2. plan write"),
+        say(15_000, "cli:a", None, "k3", "m3. say"),
+        say(30_000, "cli:b", None, "k4", "m4. plan run;read"),
+        say(45_000, "cli:a", Some("work"), "k5", "m5. plan write,write"),
+        say(45_010, "cli:b", Some("work"), "k6", "m6. say"),
+        say(45_020, "cli:b", Some("work"), "k7", "m7. say"),
+        say(45_030, "cli:b", Some("work"), "k8", "m8. say"),
+        say(70_000, "cli:a", None, "k9", "m9. plan run"),
+        say(76_500, "cli:b", None, "k10", "m10. plan run"),
+        say(77_000, "cli:b", None, "k11", "/stop"),
+        say(90_000, "short:c", None, "k12", "m12. say"),
+        say(90_000, "cli:a", None, "k13", "/status"),
+        Item::Stop {
+            at_ms: 74_500,
+            session: "cli:a".into(),
+            by: OWNER.into(),
+        },
+        answer(1, 1_000, true),
+        answer(2, 900, false),
+        stranger(80_000),
+    ];
+    let faults = [
+        Fault::Model {
+            nth: 3,
+            how: ModelTrouble::RateLimited,
+        },
+        Fault::Model {
+            nth: 6,
+            how: ModelTrouble::Server,
+        },
+        Fault::Model {
+            nth: 7,
+            how: ModelTrouble::Garbled,
+        },
+        Fault::Model {
+            nth: 9,
+            how: ModelTrouble::Empty,
+        },
+        Fault::Deliver {
+            nth: 2,
+            how: DeliverTrouble::ShownUnreachable,
+        },
+        Fault::Deliver {
+            nth: 4,
+            how: DeliverTrouble::Unformatted,
+        },
+        Fault::Resend { nth: 3 },
+        Fault::Again { nth: 4 },
+        Fault::LoseAck { nth: 1 },
+        Fault::Tick { step: 12 },
+    ];
+    items.extend(faults.map(Item::Fault));
+    Plan {
+        rules: Rules {
+            seed: 7,
+            batch: 1,
+            snapshot_every: 16,
+            look_every: 12,
+            heal_ms: 200_000,
+            settings,
+        },
+        items,
+    }
+}
+
+fn say(at_ms: u64, origin: &str, session: Option<&str>, key: &str, text: &str) -> Item {
+    Item::Send {
+        at_ms,
+        arrival: Arrival {
+            origin: origin.into(),
+            key: key.into(),
+            peer: OWNER.into(),
+            session: session.map(Into::into),
+            text: text.into(),
+        },
+    }
+}
+
+fn answer(nth: u64, after_ms: u64, allow: bool) -> Item {
+    Item::Answer {
+        nth,
+        after_ms,
+        allow,
+        by: OWNER.into(),
+    }
+}
+
+fn stranger(at_ms: u64) -> Item {
+    Item::Send {
+        at_ms,
+        arrival: Arrival {
+            origin: "cli:b".into(),
+            key: "k99".into(),
+            peer: "cli:eve".into(),
+            session: None,
+            text: format!("m99. {CANARY}"),
+        },
+    }
+}
+
+/// The plan with crashes put in.
+pub fn crashed(plan: &Plan, crashes: &[(u64, Cut)]) -> Plan {
+    let mut plan = plan.clone();
+    let crashes = crashes
+        .iter()
+        .map(|&(step, cut)| Fault::Crash { step, cut });
+    plan.items.extend(crashes.map(Item::Fault));
+    plan
+}
+
+/// Every way in which the script is crashed: at every cut of every step, and once more in the
+/// start and recovery that follow a crash after the commit.
+pub fn crashes(plan: &Plan) -> Vec<Vec<(u64, Cut)>> {
+    let steps = world::run(plan).journaled();
+    let mut all = Vec::new();
+    for step in 1..=steps {
+        all.extend(CUTS.map(|cut| vec![(step, cut)]));
+        let first = (step, Cut::MidRun);
+        all.push(vec![first, (step + 1, Cut::BeforeCommit)]);
+        all.push(vec![first, (step + 1, Cut::AfterCommit)]);
+        all.push(vec![first, (step + 2, Cut::BeforeReport)]);
+    }
+    all
+}
+
+/// A crash after which a law does not hold.
+#[derive(Debug)]
+pub struct Failure {
+    /// What happened.
+    pub story: Story,
+    /// What does not hold.
+    pub broken: Vec<Broken>,
+}
+
+/// Runs a plan with every set of crashes, on two threads. Returns the first failure.
+pub fn run(plan: &Plan, crashes: &[Vec<(u64, Cut)>]) -> Option<Failure> {
+    let (left, right) = crashes.split_at(crashes.len() / 2);
+    let each = |half: &[Vec<(u64, Cut)>]| half.iter().find_map(|set| one(&crashed(plan, set)));
+    std::thread::scope(|scope| {
+        let left = scope.spawn(|| each(left));
+        let right = each(right);
+        left.join().ok().flatten().or(right)
+    })
+}
+
+fn one(plan: &Plan) -> Option<Failure> {
+    let story = world::run(plan);
+    let broken = law::check(&story);
+    (!broken.is_empty()).then_some(Failure { story, broken })
+}

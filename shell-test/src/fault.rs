@@ -1,0 +1,335 @@
+//! What goes wrong in a world, as a list of things that can each be left out.
+//!
+//! Every fault names the occasion it strikes at by counting: the third model call, the fortieth
+//! step. So a plan is plain data, a shrinker can drop any fault, and the exhaustive mode can put a
+//! crash at every place there is.
+
+use crate::seed::Rng;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One thing that goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// The program dies.
+    Crash {
+        /// At the commit of this step, counted over all lives from 1.
+        step: u64,
+        /// Where in it.
+        cut: Cut,
+    },
+    /// The model does not answer as it should.
+    Model {
+        /// Which call, from 1.
+        nth: u64,
+        /// How.
+        how: ModelTrouble,
+    },
+    /// A tool does not run as it should.
+    Tool {
+        /// Which run, from 1.
+        nth: u64,
+        /// How.
+        how: ToolTrouble,
+    },
+    /// A channel does not show what it should.
+    Deliver {
+        /// Which delivery, from 1.
+        nth: u64,
+        /// How.
+        how: DeliverTrouble,
+    },
+    /// An outcome is reported a second time, later.
+    Again {
+        /// Which report, from 1.
+        nth: u64,
+    },
+    /// A channel hands over a message twice.
+    Resend {
+        /// Which message, from 1.
+        nth: u64,
+    },
+    /// An acknowledgement does not reach its channel.
+    LoseAck {
+        /// Which, from 1.
+        nth: u64,
+    },
+    /// The clock ticks although nothing is due.
+    Tick {
+        /// After this step.
+        step: u64,
+    },
+    /// The clock runs behind by this much.
+    Behind {
+        /// At this step.
+        step: u64,
+        /// How far.
+        ms: u64,
+    },
+    /// The newest snapshot is torn.
+    Tear {
+        /// At the start of this life, from 2.
+        life: u64,
+    },
+}
+
+/// Where in a commit the program dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
+#[serde(rename_all = "snake_case")]
+pub enum Cut {
+    /// Nothing of the transaction is on the disk.
+    BeforeCommit,
+    /// The transaction is on the disk; nothing came of it yet.
+    AfterCommit,
+    /// Half of what the gate let out was begun.
+    MidGate,
+    /// All of it was begun and nothing finished.
+    MidRun,
+    /// All of it was done, and nothing reported.
+    BeforeReport,
+}
+
+/// Every cut.
+pub const CUTS: [Cut; 5] = [
+    Cut::BeforeCommit,
+    Cut::AfterCommit,
+    Cut::MidGate,
+    Cut::MidRun,
+    Cut::BeforeReport,
+];
+
+/// How a model fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelTrouble {
+    /// HTTP 429, with a wait.
+    RateLimited,
+    /// HTTP 500.
+    Server,
+    /// HTTP 401.
+    Rejected,
+    /// The connection breaks.
+    Network,
+    /// A success that says nothing.
+    Empty,
+    /// A success that makes no sense.
+    Garbled,
+    /// It takes too long, and says so.
+    TimedOut,
+    /// It is never heard of again.
+    Hang,
+    /// It answers after it has counted as lost.
+    Late,
+}
+
+/// How a tool fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolTrouble {
+    /// Exit code 1.
+    Fails,
+    /// It was killed because it took too long.
+    TimedOut,
+    /// It could not be started.
+    NoStart,
+    /// It is never heard of again.
+    Hang,
+    /// It reports after it has counted as lost.
+    Late,
+}
+
+/// How a delivery fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliverTrouble {
+    /// The channel wants patience.
+    RateLimited,
+    /// The channel refuses the formatting.
+    Unformatted,
+    /// The channel is not reached.
+    Unreachable,
+    /// It was shown, and then the connection broke.
+    ShownUnreachable,
+    /// The person is gone for good.
+    Gone,
+    /// Not shown, and never heard of again.
+    Hang,
+    /// Shown, and never heard of again.
+    ShownHang,
+}
+
+const MODEL: &[ModelTrouble] = &[
+    ModelTrouble::RateLimited,
+    ModelTrouble::Server,
+    ModelTrouble::Network,
+    ModelTrouble::Empty,
+    ModelTrouble::Garbled,
+    ModelTrouble::TimedOut,
+    ModelTrouble::Hang,
+    ModelTrouble::Late,
+    ModelTrouble::Rejected,
+];
+const TOOL: &[ToolTrouble] = &[
+    ToolTrouble::Fails,
+    ToolTrouble::TimedOut,
+    ToolTrouble::NoStart,
+    ToolTrouble::Hang,
+    ToolTrouble::Late,
+];
+const DELIVER: &[DeliverTrouble] = &[
+    DeliverTrouble::RateLimited,
+    DeliverTrouble::Unformatted,
+    DeliverTrouble::Unreachable,
+    DeliverTrouble::ShownUnreachable,
+    DeliverTrouble::Hang,
+    DeliverTrouble::ShownHang,
+    DeliverTrouble::Gone,
+];
+
+/// Draws a fault.
+pub fn draw(rng: &mut Rng) -> Fault {
+    match rng.below(20) {
+        0..=4 => Fault::Crash {
+            step: rng.between(1, 300),
+            cut: *rng.pick(&CUTS),
+        },
+        5..=8 => Fault::Model {
+            nth: rng.between(1, 60),
+            how: *rng.pick(MODEL),
+        },
+        9..=11 => Fault::Tool {
+            nth: rng.between(1, 30),
+            how: *rng.pick(TOOL),
+        },
+        12..=14 => Fault::Deliver {
+            nth: rng.between(1, 50),
+            how: *rng.pick(DELIVER),
+        },
+        15 => Fault::Again {
+            nth: rng.between(1, 120),
+        },
+        16 => Fault::Resend {
+            nth: rng.between(1, 40),
+        },
+        17 => Fault::LoseAck {
+            nth: rng.between(1, 40),
+        },
+        18 => match rng.below(2) {
+            0 => Fault::Tick {
+                step: rng.between(1, 300),
+            },
+            _ => Fault::Tear {
+                life: rng.between(2, 6),
+            },
+        },
+        _ => Fault::Behind {
+            step: rng.between(1, 300),
+            ms: rng.between(1, 5_000),
+        },
+    }
+}
+
+/// The faults of a plan, by occasion.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    healed: bool,
+    crashes: BTreeMap<u64, Cut>,
+    model: BTreeMap<u64, ModelTrouble>,
+    tool: BTreeMap<u64, ToolTrouble>,
+    deliver: BTreeMap<u64, DeliverTrouble>,
+    again: BTreeMap<u64, ()>,
+    resend: BTreeMap<u64, ()>,
+    lose_ack: BTreeMap<u64, ()>,
+    tick: BTreeMap<u64, ()>,
+    tear: BTreeMap<u64, ()>,
+    behind: BTreeMap<u64, u64>,
+}
+
+impl Faults {
+    /// Sorts faults by occasion.
+    pub fn new<'a>(faults: impl Iterator<Item = &'a Fault>) -> Faults {
+        let mut all = Faults::default();
+        for fault in faults {
+            match *fault {
+                Fault::Crash { step, cut } => drop(all.crashes.insert(step, cut)),
+                Fault::Model { nth, how } => drop(all.model.insert(nth, how)),
+                Fault::Tool { nth, how } => drop(all.tool.insert(nth, how)),
+                Fault::Deliver { nth, how } => drop(all.deliver.insert(nth, how)),
+                Fault::Again { nth } => drop(all.again.insert(nth, ())),
+                Fault::Resend { nth } => drop(all.resend.insert(nth, ())),
+                Fault::LoseAck { nth } => drop(all.lose_ack.insert(nth, ())),
+                Fault::Tick { step } => drop(all.tick.insert(step, ())),
+                Fault::Tear { life } => drop(all.tear.insert(life, ())),
+                Fault::Behind { step, ms } => drop(all.behind.insert(step, ms)),
+            }
+        }
+        all
+    }
+
+    /// From now on nothing goes wrong any more.
+    pub fn heal(&mut self) {
+        self.healed = true;
+    }
+
+    /// They have stopped.
+    pub fn healed(&self) -> bool {
+        self.healed
+    }
+
+    fn at<T: Copy>(&self, map: &BTreeMap<u64, T>, nth: u64) -> Option<T> {
+        map.get(&nth).copied().filter(|_| !self.healed)
+    }
+
+    /// Does the program die at this step's commit?
+    pub fn crash(&self, step: u64) -> Option<Cut> {
+        self.at(&self.crashes, step)
+    }
+
+    /// What is wrong with this model call?
+    pub fn model(&self, nth: u64) -> Option<ModelTrouble> {
+        self.at(&self.model, nth)
+    }
+
+    /// What is wrong with this run of a tool?
+    pub fn tool(&self, nth: u64) -> Option<ToolTrouble> {
+        self.at(&self.tool, nth)
+    }
+
+    /// What is wrong with this delivery?
+    pub fn deliver(&self, nth: u64) -> Option<DeliverTrouble> {
+        self.at(&self.deliver, nth)
+    }
+
+    /// Is this outcome reported twice?
+    pub fn again(&self, nth: u64) -> bool {
+        self.at(&self.again, nth).is_some()
+    }
+
+    /// Is this message handed over twice?
+    pub fn resend(&self, nth: u64) -> bool {
+        self.at(&self.resend, nth).is_some()
+    }
+
+    /// Is this acknowledgement lost?
+    pub fn lose_ack(&self, nth: u64) -> bool {
+        self.at(&self.lose_ack, nth).is_some()
+    }
+
+    /// Does a tick come after this step?
+    pub fn tick(&self, step: u64) -> bool {
+        self.at(&self.tick, step).is_some()
+    }
+
+    /// Is the newest snapshot torn at the start of this life?
+    pub fn tear(&self, life: u64) -> bool {
+        self.at(&self.tear, life).is_some()
+    }
+
+    /// How far is the clock behind at this step, in milliseconds? It is put right at once.
+    pub fn behind(&mut self, step: u64) -> u64 {
+        let behind = self.at(&self.behind, step);
+        self.behind.remove(&step);
+        behind.unwrap_or(0)
+    }
+}

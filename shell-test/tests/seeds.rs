@@ -1,0 +1,58 @@
+//! Many worlds, each from a seed, each checked against every law.
+//!
+//! `OPENPISTA_SEEDS=N` runs N of them, `OPENPISTA_SEED=x` runs that one and tells its story. A seed
+//! that fails is shrunk to a fixture, which from then on is run by `tests/fixtures.rs`.
+
+use openpista_shell_test::law::{self, Broken};
+use openpista_shell_test::plan::Plan;
+use openpista_shell_test::shrink::shrink;
+use openpista_shell_test::story::Story;
+use openpista_shell_test::world;
+use std::path::Path;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn every_law_holds_in_every_world() {
+    if let Some(seed) = number("OPENPISTA_SEED") {
+        let story = world::run(&Plan::of(seed));
+        println!("{}", story.tell(None));
+        let broken = law::check(&story);
+        assert!(broken.is_empty(), "{}", broken[0].report(&story));
+        return;
+    }
+    let mut steps = 0;
+    let seeds = number("OPENPISTA_SEEDS").unwrap_or(200);
+    for seed in 1..=seeds {
+        let story = world::run(&Plan::of(seed));
+        steps += story.steps() as u64;
+        if let Some(broken) = law::check(&story).first() {
+            panic!("{}\n{}", broken.report(&story), keep(&story, broken));
+        }
+    }
+    println!(
+        "{seeds} seeds, {} steps each on average",
+        steps / seeds.max(1)
+    );
+    assert!(
+        steps / seeds.max(1) >= 200,
+        "the worlds have become too small"
+    );
+}
+
+/// Writes the few things that make it fail into a fixture.
+fn keep(story: &Story, broken: &Broken) -> String {
+    let fails = |plan: &Plan| {
+        let story = world::run(plan);
+        law::check(&story).iter().any(|b| b.law == broken.law)
+    };
+    let small = shrink(&story.plan, fails);
+    let name = format!("fixtures/seed-{}.plan.jsonl", story.plan.rules.seed);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
+    match std::fs::write(path, small.to_jsonl()) {
+        Ok(()) => format!("shrunk to {} items in {name}", small.items.len()),
+        Err(error) => format!("{name} could not be written: {error}\n{}", small.to_jsonl()),
+    }
+}
