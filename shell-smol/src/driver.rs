@@ -140,7 +140,11 @@ impl Driver {
             settings,
             unix_ms: self.clock.started_unix_ms(),
         }));
-        let result = match self.turn_over(vec![boot]).await {
+        // What front ends have to say at once shares the boot's commit.
+        future::yield_now().await;
+        let mut first = vec![boot];
+        first.extend(std::iter::from_fn(|| self.inputs.try_recv().ok()).take(BATCH));
+        let result = match self.turn_over(first).await {
             Ok(()) => self.serve().await,
             Err(error) => Err(error),
         };
