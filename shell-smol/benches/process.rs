@@ -21,6 +21,7 @@ fn main() {
     let _ = tempfile::env::override_temp_dir(Path::new(env!("CARGO_TARGET_TMPDIR")));
     head("process");
     starting();
+    support::sync_costs();
     one_command();
     at_rest();
 }
