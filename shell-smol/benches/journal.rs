@@ -5,6 +5,8 @@
 //! core, a hundred sessions whose steps share commits, a snapshot as often as the driver saves
 //! one. It is kept beside the build.
 
+#[path = "support/settings.rs"]
+mod settings;
 mod support;
 
 use futures_lite::future::block_on;
@@ -12,10 +14,10 @@ use openpista_core::Core;
 use openpista_core::effect::deliver::Delivered;
 use openpista_core::effect::model::Reply;
 use openpista_core::effect::tool::{Clip, Exit, Ran};
-use openpista_core::effect::{Effect, Op, Outcome};
+use openpista_core::effect::{Effect, Op, Outcome, Recovery};
 use openpista_core::gate::{Gate, Opened as Passed};
 use openpista_core::input::{Arrival, Boot, Input};
-use openpista_core::message::{Message, Prompt, ToolCall};
+use openpista_core::message::{Message, Prompt, ToolCall, ToolSpec};
 use openpista_core::replay::Line;
 use openpista_core::time::Time;
 use openpista_shell_smol::driver::SNAPSHOT_STEPS;
@@ -24,7 +26,7 @@ use rusqlite::Connection;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use support::{Samples, head, kept, ms, row, scratch};
+use support::{Samples, head, ms, row, scratch};
 
 const RECORDS: usize = 1_000_000;
 const SESSIONS: usize = 100;
@@ -54,7 +56,7 @@ impl Daemon {
             unsaved_steps: snapshots.then_some(0),
         };
         daemon.run(vec![Input::Boot(Box::new(Boot {
-            settings: support::settings(vec![support::tool()]),
+            settings: settings::settings(vec![tool()]),
             unix_ms: 1_700_000_000_000,
         }))]);
         daemon
@@ -160,6 +162,18 @@ fn outcome(effect: &Effect, prompt: Option<&Prompt>) -> Outcome {
     }
 }
 
+/// A tool that no shell performs.
+fn tool() -> ToolSpec {
+    ToolSpec {
+        name: "system.run".into(),
+        description: "runs a command".into(),
+        parameters: r#"{"type":"object"}"#.into(),
+        recovery: Recovery::Doubt,
+        read_only: false,
+        timeout_ms: 30_000,
+    }
+}
+
 fn main() {
     head("journal");
     support::sync_costs();
@@ -170,7 +184,8 @@ fn main() {
 
 /// The database of a million records, which the first run makes.
 fn million() -> PathBuf {
-    let dir = kept("bench-journal");
+    // On the disk that is built on, not in a memory of `/tmp`.
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-journal");
     let (database, whole) = (dir.join("memory.db"), dir.join("whole"));
     if whole.exists() && is_readable(&database) {
         return database;

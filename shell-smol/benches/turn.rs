@@ -7,6 +7,8 @@
 
 #[path = "../tests/support/server.rs"]
 mod server;
+#[path = "support/settings.rs"]
+mod settings;
 mod support;
 
 use async_channel::Receiver;
@@ -118,8 +120,8 @@ fn latency(name: &str, text: &str, turns: usize, command: Duration) {
     let calls = if text == TOOL { 2 } else { 1 };
     let life = life(&scratch(), text, 1, turns);
     let others = life.model * calls + command;
+    let own = above(&life.turns, others);
     let taken = Samples::new(life.turns);
-    let own = taken.each(|turn| turn.saturating_sub(others));
     row(&format!("latency of a {name}"), &taken.text(), "");
     row(
         "  of that the model's and the command's own",
@@ -130,9 +132,15 @@ fn latency(name: &str, text: &str, turns: usize, command: Duration) {
     // A disk in memory syncs at once.
     if let Ok(memory) = tempfile::tempdir_in("/dev/shm") {
         let life = crate::life(&memory, text, 1, turns);
-        let own = Samples::new(life.turns).each(|turn| turn.saturating_sub(others));
+        let own = above(&life.turns, others);
         row("  the same, with syncs that cost nothing", &own.text(), "");
     }
+}
+
+/// What is left of each turn without what others took.
+fn above(turns: &[Duration], others: Duration) -> Samples {
+    let own = turns.iter().map(|turn| turn.saturating_sub(others));
+    Samples::new(own.collect())
 }
 
 /// So many turns in each of so many sessions.
@@ -209,7 +217,7 @@ fn live<T>(dir: &Path, server: &Server, stay: impl AsyncFnOnce(Person) -> T) -> 
         secrets: Secrets::default(),
         guard: env!("CARGO_BIN_EXE_openpistacrab").into(),
     });
-    let settings = support::settings(tools.specs());
+    let settings = settings::settings(tools.specs());
     let mut fronts = Fronts::new();
     let events = fronts.add("cli");
     let hands = Hands {

@@ -1,23 +1,9 @@
 //! What the benches share: scratch places, samples, and rows of their tables.
 //!
 //! Targets are printed beside what was measured and never checked: a busy machine is no failure.
-#![allow(
-    dead_code,
-    reason = "it is a module of several benches, and each uses a part of it"
-)]
-
-use openpista_core::effect::Recovery;
-use openpista_core::message::ToolSpec;
-use openpista_core::settings::{Mode, Policy, Settings};
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-/// Where what outlives a bench is kept: on the disk that is built on, not in a memory of `/tmp`.
-pub(crate) fn kept(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
-}
 
 /// A directory on the same disk that goes with the bench.
 pub(crate) fn scratch() -> tempfile::TempDir {
@@ -58,11 +44,6 @@ impl Samples {
         began.elapsed()
     }
 
-    /// The same of each.
-    pub(crate) fn each(&self, change: impl Fn(Duration) -> Duration) -> Samples {
-        Samples::new(self.0.iter().map(|time| change(*time)).collect())
-    }
-
     pub(crate) fn median(&self) -> Duration {
         self.at(0.5)
     }
@@ -99,32 +80,4 @@ pub(crate) fn sync_costs() {
     let (growing, again) = (file(300), file(300));
     row("one sync of 4 KiB, the file grows", &growing.text(), "");
     row("one sync of 4 KiB, written over", &again.text(), "");
-}
-
-/// What an operator of the benches chose: every tool runs freely, and anybody may ask.
-pub(crate) fn settings(tools: Vec<ToolSpec>) -> Settings {
-    Settings {
-        provider: "bench".into(),
-        model: "m".into(),
-        system: "You are an agent on this computer. ".repeat(30).into(),
-        tools: tools.into(),
-        policy: Policy {
-            mode: Mode::Full,
-            ..Policy::default()
-        },
-        owners: ["cli:local".to_string()].into(),
-        ..Settings::default()
-    }
-}
-
-/// A tool that no shell performs.
-pub(crate) fn tool() -> ToolSpec {
-    ToolSpec {
-        name: "system.run".into(),
-        description: "runs a command".into(),
-        parameters: r#"{"type":"object"}"#.into(),
-        recovery: Recovery::Doubt,
-        read_only: false,
-        timeout_ms: 30_000,
-    }
 }
