@@ -32,7 +32,7 @@ const INPUTS: usize = 1_024;
 /// The most inputs, and the most timers, of one commit.
 const BATCH: usize = 1_024;
 /// A snapshot is due after so many steps.
-const SNAPSHOT_STEPS: u64 = 4_096;
+pub const SNAPSHOT_STEPS: u64 = 4_096;
 /// At an orderly end a snapshot is worth its sync after so many steps.
 const LAST_SNAPSHOT_STEPS: u64 = 256;
 /// How long effects that were told to stop may take to say so.
@@ -199,7 +199,11 @@ impl Driver {
             settings,
             unix_ms: self.clock.started_unix_ms(),
         }));
-        let result = match self.turn_over(vec![boot]).await {
+        // What front ends have to say at once shares the boot's commit.
+        future::yield_now().await;
+        let mut first = vec![boot];
+        first.extend(std::iter::from_fn(|| self.inputs.try_recv().ok()).take(BATCH));
+        let result = match self.turn_over(first).await {
             Ok(()) => self.serve().await,
             Err(error) => Err(error),
         };

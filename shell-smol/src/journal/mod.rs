@@ -53,6 +53,17 @@ pub struct Journal {
     _lock: Lock,
 }
 
+/// How many commits of steps a journal has made durable in this process.
+#[derive(Clone, Debug)]
+pub struct CommitCount(Arc<AtomicU64>);
+
+impl CommitCount {
+    /// The number at this moment.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What [`Journal::open`] found.
 #[derive(Debug)]
 pub struct Opened {
@@ -139,7 +150,12 @@ impl Journal {
 
     /// How many commits of steps this process has made durable.
     pub fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Relaxed)
+        self.commit_count().get()
+    }
+
+    /// The same number, for whoever watches it while the journal is in other hands.
+    pub fn commit_count(&self) -> CommitCount {
+        CommitCount(Arc::clone(&self.commits))
     }
 
     fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Receiver<T> {
