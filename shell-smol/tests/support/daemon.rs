@@ -37,7 +37,8 @@ impl Daemon {
                     .take()
                     .expect("a pipe")
                     .read_to_string(&mut err);
-                panic!("it did not start: {err}");
+                let ended = child.wait();
+                panic!("it did not start ({ended:?}): {err}");
             }
             let ready = line.starts_with("ready");
             said.push(line.trim_end().to_owned());
