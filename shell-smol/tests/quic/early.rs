@@ -50,6 +50,8 @@ fn early_data_that_is_sent_again_in_another_flight_runs_once() {
             let response = exchange.response().await.unwrap();
             assert_eq!(response, ("once".to_owned(), false));
             assert!(early.taken_early().await);
+            // The next ticket has come when this has.
+            early.ping().await.unwrap();
             early.close().await;
         }
     });
@@ -171,7 +173,8 @@ fn a_captured_flight_that_is_sent_twice_runs_once() {
             assert_eq!(response, (text.clone(), false));
             let flight = relay.flight.lock().unwrap().clone();
             assert!(!flight.is_empty(), "something was captured");
-            drop(early);
+            drop(exchange);
+            early.close().await;
             replay(&flight, daemon.address);
             // Whatever came of it is before this in the journal.
             let connected = daemon.connect().await;
@@ -186,6 +189,7 @@ fn a_captured_flight_that_is_sent_twice_runs_once() {
             .iter()
             .filter(|r| r.last("user").as_deref() == Some(&text));
         assert_eq!(about.count(), 1);
-        assert_eq!(home.recorded(&format!("\"text\":\"{text}\"")), 1);
+        let messages = if twice { 4 } else { 2 };
+        assert_eq!(home.recorded("\"accepted\""), messages);
     }
 }
