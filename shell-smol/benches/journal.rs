@@ -73,6 +73,7 @@ impl Daemon {
                 peer: "cli:local".into(),
                 session: None,
                 text: text.into(),
+                serial: None,
             })
         });
         let arrivals = arrivals.collect();
