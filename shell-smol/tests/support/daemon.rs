@@ -24,28 +24,27 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it and waits until it is ready.
     pub fn of(home: &Home) -> Daemon {
-        let mut child = home.start(&["start"]);
-        let mut rest = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut said = Vec::new();
-        loop {
+        Daemon::ready(home.start(&["start"]))
+    }
+
+    fn ready(mut child: Child) -> Daemon {
+        let rest = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut daemon = Daemon {
+            child,
+            said: Vec::new(),
+            rest,
+        };
+        while !daemon.said.iter().any(|line| line.starts_with("ready")) {
             let mut line = String::new();
-            let read = rest.read_line(&mut line).expect("UTF-8");
-            if read == 0 {
+            if daemon.rest.read_line(&mut line).expect("UTF-8") == 0 {
                 let mut err = String::new();
-                let _ = child
-                    .stderr
-                    .take()
-                    .expect("a pipe")
-                    .read_to_string(&mut err);
-                let ended = child.wait();
-                panic!("it did not start ({ended:?}): {err}");
+                let said = daemon.child.stderr.take().expect("a pipe");
+                let _ = BufReader::new(said).read_to_string(&mut err);
+                panic!("it did not start: {err}");
             }
-            let ready = line.starts_with("ready");
-            said.push(line.trim_end().to_owned());
-            if ready {
-                return Daemon { child, said, rest };
-            }
+            daemon.said.push(line.trim_end().to_owned());
         }
+        daemon
     }
 
     /// What stands behind `name: ` in what it said.
