@@ -295,6 +295,7 @@ impl Person {
             peer: "cli:local".to_owned(),
             session: None,
             text: text.to_owned(),
+            serial: None,
         };
         self.handle.send(Input::Arrive(arrival)).await;
     }
