@@ -3,7 +3,7 @@
 
 use crate::plan::{Item, Plan};
 use openpista_core::id::ApprovalId;
-use openpista_core::input::{Arrival, Order};
+use openpista_core::input::{Arrival, Decision, Order};
 use std::collections::BTreeMap;
 
 /// How long a channel waits before it hands a message over again, in milliseconds.
@@ -22,7 +22,7 @@ pub struct Said {
 #[derive(Debug, Default)]
 pub struct Channels {
     unacknowledged: BTreeMap<(String, String), Arrival>,
-    answers: BTreeMap<u64, (u64, bool, String)>,
+    answers: BTreeMap<u64, (u64, Decision, String)>,
     questions: BTreeMap<ApprovalId, u64>,
 }
 
@@ -33,9 +33,9 @@ impl Channels {
             Item::Answer {
                 nth,
                 after_ms,
-                allow,
+                decision,
                 by,
-            } => Some((*nth, (*after_ms, *allow, by.clone()))),
+            } => Some((*nth, (*after_ms, *decision, by.clone()))),
             _ => None,
         });
         Channels {
@@ -71,10 +71,10 @@ impl Channels {
     pub fn ask(&mut self, approval: ApprovalId) -> Option<Said> {
         let next = self.questions.len() as u64 + 1;
         let nth = *self.questions.entry(approval).or_insert(next);
-        let (after_ms, allow, by) = self.answers.get(&nth)?.clone();
+        let (after_ms, decision, by) = self.answers.get(&nth)?.clone();
         let order = Order::Decide {
             approval,
-            allow,
+            decision,
             by,
         };
         Some(Said { after_ms, order })

@@ -9,7 +9,7 @@ use crate::law::{self, Broken};
 use crate::plan::{CANARY, Item, OWNER, Plan, Rules, base_settings};
 use crate::story::Story;
 use crate::world;
-use openpista_core::input::Arrival;
+use openpista_core::input::{Arrival, Decision};
 
 /// The scripted conversation, without a crash.
 pub fn script() -> Plan {
@@ -34,8 +34,8 @@ pub fn script() -> Plan {
             session: "cli:a".into(),
             by: OWNER.into(),
         },
-        answer(1, 1_000, true),
-        answer(2, 900, false),
+        answer(1, 1_000, Decision::Allow),
+        answer(2, 900, Decision::Deny),
         stranger(80_000),
     ];
     let faults = [
@@ -91,15 +91,16 @@ fn say(at_ms: u64, origin: &str, session: Option<&str>, key: &str, text: &str) -
             peer: OWNER.into(),
             session: session.map(Into::into),
             text: text.into(),
+            serial: None,
         },
     }
 }
 
-fn answer(nth: u64, after_ms: u64, allow: bool) -> Item {
+fn answer(nth: u64, after_ms: u64, decision: Decision) -> Item {
     Item::Answer {
         nth,
         after_ms,
-        allow,
+        decision,
         by: OWNER.into(),
     }
 }
@@ -113,6 +114,7 @@ fn stranger(at_ms: u64) -> Item {
             peer: "cli:eve".into(),
             session: None,
             text: format!("m99. {CANARY}"),
+            serial: None,
         },
     }
 }

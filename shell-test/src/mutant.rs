@@ -14,6 +14,7 @@ use openpista_core::record::{Record, TurnEnd};
 use openpista_core::replay::Line;
 use openpista_core::settings::Mode;
 use openpista_core::time::Time;
+use openpista_core::timer::Timer;
 
 /// How a shell is broken, or how it misleads the core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -393,10 +394,12 @@ fn silence_is_yes(story: &mut Story) {
     use openpista_core::record::Answer;
     story.tamper(|line| {
         for record in &mut line.records {
-            if let Record::Decided { answer, .. } = record
+            if let Record::Decided {
+                answer, approval, ..
+            } = record
                 && *answer != Answer::Expired
             {
-                line.input = Input::Tick;
+                line.input = Input::Tick(Timer::Approval(*approval));
             }
         }
     });
@@ -431,7 +434,7 @@ fn stopped_goes_on(story: &mut Story) {
 
 fn due_tick_ignored(story: &mut Story) {
     first(story, |line| {
-        let due = line.input == Input::Tick && !line.records.is_empty();
+        let due = matches!(line.input, Input::Tick(_)) && !line.records.is_empty();
         if due {
             line.records.clear();
         }
@@ -442,7 +445,7 @@ fn due_tick_ignored(story: &mut Story) {
 fn early_tick_acts(story: &mut Story) {
     let mut some = None;
     first(story, |line| {
-        let early = line.input == Input::Tick && line.records.is_empty();
+        let early = matches!(line.input, Input::Tick(_)) && line.records.is_empty();
         line.records.extend(some.clone().filter(|_| early));
         some = some.clone().or(line.records.first().cloned());
         early

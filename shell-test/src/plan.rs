@@ -6,7 +6,7 @@
 use crate::fault::{self, Fault};
 use crate::seed::Rng;
 use openpista_core::effect::Recovery;
-use openpista_core::input::Arrival;
+use openpista_core::input::{Arrival, Decision};
 use openpista_core::limit::Limits;
 use openpista_core::message::ToolSpec;
 use openpista_core::settings::{Mode, Policy, Settings};
@@ -70,7 +70,7 @@ pub enum Item {
         /// How long after it was seen, in milliseconds.
         after_ms: u64,
         /// Yes or no.
-        allow: bool,
+        decision: Decision,
         /// Who.
         by: String,
     },
@@ -131,6 +131,13 @@ fn line<T: Serialize>(value: &T) -> String {
     text
 }
 
+const DECISIONS: &[Decision] = &[
+    Decision::Allow,
+    Decision::Allow,
+    Decision::AllowSession,
+    Decision::Deny,
+];
+
 fn people(rng: &mut Rng) -> Vec<Item> {
     let mut items = Vec::new();
     let mut at_ms = 0;
@@ -144,7 +151,7 @@ fn people(rng: &mut Rng) -> Vec<Item> {
             items.push(Item::Answer {
                 nth,
                 after_ms: *rng.pick(&[0, 500, 5_000, 90_000, 700_000]),
-                allow: rng.chance(65),
+                decision: *rng.pick(DECISIONS),
                 by: by.into(),
             });
         }
@@ -175,6 +182,7 @@ fn send(at_ms: u64, nth: u64, rng: &mut Rng) -> Item {
             } else {
                 words(nth, rng)
             },
+            serial: None,
         },
     }
 }
@@ -246,6 +254,8 @@ pub fn base_settings() -> Settings {
             .into(),
         },
         owners: [OWNER.to_string()].into(),
+        schedule: Vec::new(),
+        zone: "UTC".into(),
         channel_chars: [("short".to_string(), 80)].into(),
         limits: Limits {
             max_tool_rounds: 4,

@@ -158,8 +158,10 @@ impl World {
         while room > 0 && self.dying.is_none() {
             let input = match self.agenda.take_due() {
                 Some(due) => self.happen(due),
-                None if self.is_due() => Some(Input::Tick),
-                None => break,
+                None => match self.due() {
+                    Some(timer) => Some(Input::Tick(timer)),
+                    None => break,
+                },
             };
             if let Some(input) = input {
                 self.step(input);
@@ -186,9 +188,10 @@ impl World {
         core.and_then(Core::deadline)
     }
 
-    fn is_due(&self) -> bool {
-        self.deadline()
-            .is_some_and(|(at, _)| at <= self.agenda.now())
+    /// The timer that is due.
+    fn due(&self) -> Option<Timer> {
+        let (at, timer) = self.deadline()?;
+        (at <= self.agenda.now()).then_some(timer)
     }
 
     /// Something happens. What the core is to hear of it comes back.
@@ -315,8 +318,11 @@ impl World {
             self.counts.steps += 1;
             self.dying = self.faults.crash(self.counts.steps);
             self.disk.append(line.clone());
-            if self.faults.tick(self.counts.steps) {
-                self.agenda.put(Owner::Process, at, Due::Feed(Input::Tick));
+            if self.faults.tick(self.counts.steps)
+                && let Some((_, timer)) = after
+            {
+                let tick = Due::Feed(Input::Tick(timer));
+                self.agenda.put(Owner::Process, at, tick);
             }
         }
         self.events.push(Event::Stepped(Stepped {

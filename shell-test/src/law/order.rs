@@ -7,7 +7,7 @@ use openpista_core::effect::deliver::{Body, Question};
 use openpista_core::effect::tool::RunTool;
 use openpista_core::effect::{Effect, Op};
 use openpista_core::id::{ApprovalId, Attempt, EffectId, MessageId, Seq, SessionId, TurnId};
-use openpista_core::input::{Input, Order};
+use openpista_core::input::{Decision, Input, Order};
 use openpista_core::record::{Answer, Command, Record, Sought, TurnEnd, Verdict as May};
 use openpista_core::replay::Line;
 use openpista_core::settings::{Mode, Settings};
@@ -173,25 +173,22 @@ impl Permissions {
         let Some(sought) = self.sought.remove(&approval) else {
             return Err(format!("question {approval} is not open and was answered"));
         };
-        let said = match (&line.input, answer) {
-            (Input::Order(Order::Decide { allow, by, .. }), Answer::Allowed(who)) => {
-                *allow && by == who
-            }
-            (Input::Order(Order::Decide { allow, by, .. }), Answer::Denied(who)) => {
-                !*allow && by == who
+        let was_said = match (&line.input, answer) {
+            (Input::Order(Order::Decide { decision, by, .. }), answer) => {
+                said(*decision, by) == *answer
             }
             (_, Answer::Expired) => line.at >= sought.expires_at,
             _ => false,
         };
         match answer {
-            Answer::Allowed(by) if line.at >= sought.expires_at => {
+            Answer::Allowed(by) | Answer::AllowedForSession(by) if line.at >= sought.expires_at => {
                 return Err(format!("{by} allowed {approval} after it had expired"));
             }
             Answer::Allowed(by) | Answer::Denied(by) if !settings.owners.contains(by) => {
                 return Err(format!("{by} has no say in {approval}"));
             }
-            _ if !said => return Err(format!("nobody said {answer:?} to {approval}")),
-            Answer::Allowed(_) => {
+            _ if !was_said => return Err(format!("nobody said {answer:?} to {approval}")),
+            Answer::Allowed(_) | Answer::AllowedForSession(_) => {
                 let question = self.shown.get(&approval);
                 let question = question.ok_or(format!("{approval} was never shown"))?;
                 self.granted.insert(sought.call, question.clone());
@@ -286,6 +283,15 @@ pub fn law_14_nothing_new_after_a_cancel(evidence: &Evidence<'_>) -> Verdict {
     Ok(())
 }
 
+/// The answer that a person's words are.
+fn said(decision: Decision, by: &str) -> Answer {
+    match decision {
+        Decision::Allow => Answer::Allowed(by.into()),
+        Decision::AllowSession => Answer::AllowedForSession(by.into()),
+        Decision::Deny => Answer::Denied(by.into()),
+    }
+}
+
 fn stops(command: Option<Command>) -> bool {
     matches!(command, Some(Command::Stop | Command::New))
 }
@@ -297,7 +303,7 @@ pub fn law_17_ticks_do_what_is_due(evidence: &Evidence<'_>) -> Verdict {
         match event {
             Event::Restored { state, .. } => before = Some(*state),
             Event::Stepped(step) => {
-                if step.line.input == Input::Tick {
+                if matches!(step.line.input, Input::Tick(_)) {
                     tick(step, before)?;
                 }
                 if step.state.is_some() || !step.line.records.is_empty() {

@@ -35,7 +35,7 @@ impl World {
                     refusal,
                 });
             }
-            Opened::Hint(Hint::Show { .. }) => {}
+            Opened::Hint(Hint::Show { .. } | Hint::Tell { .. }) => {}
             Opened::Effect(cleared) => self.perform(cleared, reach),
         }
     }
