@@ -74,7 +74,7 @@ pub fn script() -> Plan {
             seed: 7,
             batch: 1,
             snapshot_every: 16,
-            look_every: 6,
+            look_every: 12,
             heal_ms: 200_000,
             settings,
         },

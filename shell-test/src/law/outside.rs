@@ -10,6 +10,7 @@ use openpista_core::effect::deliver::DeliverFault;
 use openpista_core::effect::{Effect, Op, Outcome, Recovery};
 use openpista_core::id::{Attempt, EffectId, MessageId, Seq, TurnId};
 use openpista_core::input::Input;
+use openpista_core::message::Message;
 use openpista_core::record::Record;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -354,13 +355,22 @@ pub fn law_22_canary_never_seen(evidence: &Evidence<'_>) -> Verdict {
     }
     for event in &evidence.story.events {
         let seen = match event {
-            Event::Started { .. } | Event::Shown { .. } | Event::Declined { .. } => {
-                format!("{event:?}")
-            }
-            _ => continue,
+            Event::Started {
+                prompt: Some(prompt),
+                ..
+            } => prompt.messages.iter().any(|entry| match &entry.message {
+                Message::User { text } | Message::Assistant { text, .. } => text.contains(CANARY),
+                Message::Tool { content, .. } => content.contains(CANARY),
+            }),
+            Event::Shown { delivery, .. } => delivery
+                .body
+                .text()
+                .is_some_and(|text| text.contains(CANARY)),
+            Event::Declined { refusal, .. } => refusal.reason().contains(CANARY),
+            _ => false,
         };
-        if seen.contains(CANARY) {
-            return broken(22, None, format!("the canary was seen: {seen}"));
+        if seen {
+            return broken(22, None, format!("the canary was seen: {event:?}"));
         }
     }
     Ok(())
