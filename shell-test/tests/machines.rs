@@ -131,8 +131,8 @@ fn poke() -> impl Strategy<Value = Poke> {
 }
 
 fn decision() -> impl Strategy<Value = Decision> {
-    let all = [Decision::Allow, Decision::AllowSession, Decision::Deny];
-    prop::sample::select(&all[..])
+    const ALL: &[Decision] = &[Decision::Allow, Decision::AllowSession, Decision::Deny];
+    prop::sample::select(ALL)
 }
 
 const ORIGINS: [&str; 4] = ["cli:a", "cli:b", "short:c", ""];
