@@ -21,6 +21,7 @@ pub struct Said {
 /// All channels and people of a world.
 #[derive(Debug, Default)]
 pub struct Channels {
+    sent: BTreeMap<(String, String), Arrival>,
     unacknowledged: BTreeMap<(String, String), Arrival>,
     answers: BTreeMap<u64, (u64, Decision, String)>,
     questions: BTreeMap<ApprovalId, u64>,
@@ -47,7 +48,13 @@ impl Channels {
     /// Somebody wrote.
     pub fn send(&mut self, arrival: &Arrival) {
         let key = (arrival.origin.clone(), arrival.key.clone());
+        self.sent.insert(key.clone(), arrival.clone());
         self.unacknowledged.insert(key, arrival.clone());
+    }
+
+    /// What was sent under that key, acknowledged or not.
+    pub fn sent(&self, origin: &str, key: &str) -> Option<&Arrival> {
+        self.sent.get(&(origin.to_string(), key.to_string()))
     }
 
     /// A message need not be kept any more.

@@ -8,9 +8,9 @@ use crate::effect::wire;
 use crate::story::{Event, Story};
 use openpista_core::Core;
 use openpista_core::effect::{Op, Outcome, Recovery};
-use openpista_core::input::{Boot, Input};
+use openpista_core::input::{Boot, Input, Order};
 use openpista_core::message::ToolSpec;
-use openpista_core::record::{Record, TurnEnd};
+use openpista_core::record::{Answer, Record, TurnEnd};
 use openpista_core::replay::Line;
 use openpista_core::settings::Mode;
 use openpista_core::time::Time;
@@ -154,6 +154,11 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     (3, "keys are forgotten", Break::World(Meddling::ForgetsKeys)),
     (
+        3,
+        "somebody is let in again by the same message",
+        Break::Story(let_in_again),
+    ),
+    (
         4,
         "the gate opens too early",
         Break::World(Meddling::OpensEarly),
@@ -201,6 +206,24 @@ pub const MUTANTS: &[Mutant] = &[
     (12, "a delivery overtakes another", Break::Story(overtaken)),
     (13, "nobody is asked", Break::World(Meddling::AsksNobody)),
     (13, "silence counts as a yes", Break::Story(silence_is_yes)),
+    (
+        13,
+        "a yes for the session outlives it",
+        Break::Story(session_started_afresh),
+    ),
+    (
+        13,
+        "one whom nobody let in is heard",
+        Break::Story(never_let_in),
+    ),
+    (
+        14,
+        "a message that was taken back goes on",
+        Break::Story(taken_back_in_vain),
+    ),
+    (16, "a job fires twice", Break::Story(fired_twice)),
+    (16, "a job fires too early", Break::Story(fired_early)),
+    (16, "a due time is passed over", Break::Story(passed_over)),
     (14, "a stopped turn goes on", Break::Story(stopped_goes_on)),
     (
         17,
@@ -391,7 +414,6 @@ fn overtaken(story: &mut Story) {
 }
 
 fn silence_is_yes(story: &mut Story) {
-    use openpista_core::record::Answer;
     story.tamper(|line| {
         for record in &mut line.records {
             if let Record::Decided {
@@ -401,6 +423,78 @@ fn silence_is_yes(story: &mut Story) {
             {
                 line.input = Input::Tick(Timer::Approval(*approval));
             }
+        }
+    });
+}
+
+fn session_started_afresh(story: &mut Story) {
+    first(story, |line| {
+        let yes = |r: &Record| {
+            matches!(r, Record::Decided { answer, .. }
+                if matches!(answer, Answer::AllowedForSession(_)))
+        };
+        let session = line.session.filter(|_| position(line, yes).is_some());
+        line.records
+            .extend(session.map(|session| Record::Refreshed { session }));
+        session.is_some()
+    });
+}
+
+fn is_admission(record: &Record) -> bool {
+    matches!(record, Record::Admitted { .. })
+}
+
+fn never_let_in(story: &mut Story) {
+    story.tamper(|line| line.records.retain(|record| !is_admission(record)));
+}
+
+fn let_in_again(story: &mut Story) {
+    again(story, is_admission);
+}
+
+fn fired_twice(story: &mut Story) {
+    again(story, |record| matches!(record, Record::JobFired { .. }));
+}
+
+/// A later step has a record once more.
+fn again(story: &mut Story, wanted: fn(&Record) -> bool) {
+    let mut some = None;
+    first(story, |line| {
+        let later = some.clone().filter(|_| !line.records.is_empty());
+        line.records.extend(later.clone());
+        some = some
+            .clone()
+            .or_else(|| line.records.iter().find(|r| wanted(r)).cloned());
+        later.is_some()
+    });
+}
+
+fn fired_early(story: &mut Story) {
+    story.tamper(|line| {
+        for record in &mut line.records {
+            match record {
+                Record::JobFired { due_unix_ms, .. }
+                | Record::JobArmed {
+                    due_unix_ms: Some(due_unix_ms),
+                    ..
+                } => *due_unix_ms += 90_000,
+                _ => {}
+            }
+        }
+    });
+}
+
+fn passed_over(story: &mut Story) {
+    story.tamper(|line| {
+        line.records
+            .retain(|record| !matches!(record, Record::JobFired { .. }));
+    });
+}
+
+fn taken_back_in_vain(story: &mut Story) {
+    story.tamper(|line| {
+        if matches!(line.input, Input::Order(Order::Cancel { .. })) {
+            line.records.clear();
         }
     });
 }

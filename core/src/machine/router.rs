@@ -8,7 +8,7 @@
 
 use crate::id::{MessageId, Seq, SessionId};
 use crate::input::Arrival;
-use crate::record::{Accepted, Command, Record};
+use crate::record::{Accepted, Asked, Command, Record};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -46,6 +46,17 @@ pub(crate) struct Load {
     pub(crate) deliveries: usize,
 }
 
+/// Who makes a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// Somebody, over a channel.
+    Person,
+    /// The operator, by a job in the configuration: that bounds how many there are.
+    Operator,
+    /// The agent, by a job that it made.
+    Agent,
+}
+
 /// What becomes of an arrival.
 #[derive(Debug)]
 pub(crate) enum Routed {
@@ -58,12 +69,12 @@ pub(crate) enum Routed {
 }
 
 impl Router {
-    /// Routes an arrival. `by_agent`: the agent made it, through a job.
+    /// Routes an arrival.
     pub(crate) fn arrive(
         &self,
         settings: &Settings,
         seq: Seq,
-        (arrival, by_agent): (&Arrival, bool),
+        (arrival, sender): (&Arrival, Sender),
         load: impl Fn(SessionId) -> Load,
     ) -> Routed {
         if let Err(refusal) = self.check(settings, arrival) {
@@ -74,6 +85,13 @@ impl Router {
         }
         let name = arrival.session.as_ref().unwrap_or(&arrival.origin);
         let known = self.sessions.get(name).copied();
+        // Other sessions make it so: on the record it would not replay without them (law 11).
+        if sender == Sender::Person
+            && let Err(refusal) = self.seats(settings, arrival)
+        {
+            return Routed::Refused(refusal);
+        }
+        let by_agent = sender == Sender::Agent;
         let command = command(&arrival.text).filter(|_| !by_agent);
         if let Err(refusal) = self.room(settings, arrival, command, known.map(load)) {
             return Routed::Records(vec![Record::Refused {
@@ -128,14 +146,22 @@ impl Router {
         if arrival.text.trim().is_empty() {
             return Err(Refusal::Peer("The message is empty.".to_string()));
         }
-        let full = self.origins.len() >= settings.limits.sessions;
-        if full && !self.origins.contains_key(&arrival.origin) {
-            return Err(Refusal::Limit(format!(
-                "There are {} conversations already, as many as [limits] sessions allows.",
-                settings.limits.sessions
-            )));
-        }
         Ok(())
+    }
+
+    /// May there be another session, or another conversation?
+    fn seats(&self, settings: &Settings, arrival: &Arrival) -> Result<(), Refusal> {
+        let most = settings.limits.sessions;
+        let known = self.origins.contains_key(&arrival.origin);
+        let name = arrival.session.as_ref().unwrap_or(&arrival.origin);
+        let what = match (self.sessions.contains_key(name), known) {
+            (false, _) if self.sessions.len() >= most => "sessions",
+            (_, false) if self.origins.len() >= most => "conversations",
+            _ => return Ok(()),
+        };
+        Err(Refusal::Limit(format!(
+            "There are {most} {what} already, as many as [limits] sessions allows."
+        )))
     }
 
     /// Is there room for it?
@@ -155,12 +181,6 @@ impl Router {
             )));
         }
         let Some(load) = load else {
-            if self.sessions.len() >= limits.sessions {
-                return Err(Refusal::Limit(format!(
-                    "There are {} sessions already, as many as [limits] sessions allows.",
-                    limits.sessions
-                )));
-            }
             return Ok(());
         };
         if load.messages >= limits.queued_messages && command.is_none() {
@@ -190,14 +210,63 @@ impl Router {
         settings.owners.contains(peer) || self.guests.contains(peer)
     }
 
-    /// Lets somebody in, or shuts them out. Nothing, if that is how it is already.
+    /// Carries out a text that lets somebody in or shuts them out. That uses up its key, so that
+    /// what is redelivered later cannot undo what was said since.
+    pub(crate) fn admission(
+        &self,
+        settings: &Settings,
+        arrival: &Arrival,
+        (peer, let_in): (&str, bool),
+    ) -> Routed {
+        let seated = self.check(settings, arrival);
+        if let Err(refusal) = seated.and_then(|()| self.seats(settings, arrival)) {
+            return Routed::Refused(refusal);
+        }
+        if self.knows(arrival) {
+            return Routed::Duplicate;
+        }
+        let (origin, key, serial) = (arrival.origin.clone(), arrival.key.clone(), arrival.serial);
+        let record = match self.may_admit(settings, peer, &arrival.peer, let_in) {
+            Err(refusal) => Record::Refused {
+                session: None,
+                origin,
+                key,
+                serial,
+                refusal,
+            },
+            Ok(_) => {
+                let asked = Asked {
+                    origin,
+                    key,
+                    serial,
+                };
+                admitted(peer, &arrival.peer, let_in, Some(asked))
+            }
+        };
+        Routed::Records(vec![record])
+    }
+
+    /// Carries out an order that lets somebody in or shuts them out. Nothing, if that is how it is
+    /// already, or who says so has no right to.
     pub(crate) fn admit(
         &self,
         settings: &Settings,
         peer: &str,
         by: &str,
         let_in: bool,
-    ) -> Result<Option<Record>, Refusal> {
+    ) -> Option<Record> {
+        let changes = self.may_admit(settings, peer, by, let_in);
+        matches!(changes, Ok(true)).then(|| admitted(peer, by, let_in, None))
+    }
+
+    /// May that be said, and does it change anything?
+    fn may_admit(
+        &self,
+        settings: &Settings,
+        peer: &str,
+        by: &str,
+        let_in: bool,
+    ) -> Result<bool, Refusal> {
         if !settings.owners.contains(by) {
             return Err(Refusal::Peer(
                 "Only those whom the configuration names can let people in.".to_string(),
@@ -210,8 +279,13 @@ impl Router {
                 "A person is named as CHANNEL:USER, for example telegram:12345.".to_string(),
             ));
         }
+        if !let_in && settings.owners.contains(peer) {
+            return Err(Refusal::Operator(format!(
+                "The configuration names {peer}: take them out there."
+            )));
+        }
         if self.guests.contains(peer) == let_in {
-            return Ok(None);
+            return Ok(false);
         }
         if let_in && self.guests.len() >= settings.limits.guests {
             return Err(Refusal::Limit(format!(
@@ -219,11 +293,7 @@ impl Router {
                 self.guests.len()
             )));
         }
-        let (peer, by) = (peer.to_string(), by.to_string());
-        Ok(Some(match let_in {
-            true => Record::Admitted { peer, by },
-            false => Record::Expelled { peer, by },
-        }))
+        Ok(true)
     }
 
     /// The session of that name.
@@ -251,13 +321,21 @@ impl Router {
                 serial,
                 ..
             } => self.remember(settings, origin, key, *serial),
-            Record::Admitted { peer, .. } => {
+            Record::Admitted { peer, asked, .. } => {
                 self.guests.insert(peer.clone());
+                self.remember_asked(settings, asked.as_ref());
             }
-            Record::Expelled { peer, .. } => {
+            Record::Expelled { peer, asked, .. } => {
                 self.guests.remove(peer);
+                self.remember_asked(settings, asked.as_ref());
             }
             _ => {}
+        }
+    }
+
+    fn remember_asked(&mut self, settings: &Settings, asked: Option<&Asked>) {
+        if let Some(asked) = asked {
+            self.remember(settings, &asked.origin, &asked.key, asked.serial);
         }
     }
 
@@ -267,11 +345,32 @@ impl Router {
             keys.oldest_first.push_back((key.to_string(), serial));
         }
         while keys.oldest_first.len() > settings.limits.keys {
-            if let Some((oldest, serial)) = keys.oldest_first.pop_front() {
-                keys.known.remove(&oldest);
+            if let Some((forgotten, serial)) = keys.oldest_first.remove(keys.dispensable()) {
+                keys.known.remove(&forgotten);
                 keys.floor = keys.floor.max(serial);
             }
         }
+    }
+}
+
+impl Keys {
+    /// The place of the key to forget: the oldest, or of numbered ones the lowest. A late message
+    /// with a number between those that are known is then still taken for new.
+    fn dispensable(&self) -> usize {
+        let numbered = self.oldest_first.iter().enumerate();
+        let lowest = numbered.filter_map(|(at, (_, serial))| Some(((*serial)?, at)));
+        match self.oldest_first.front() {
+            Some((_, Some(_))) => lowest.min().map_or(0, |(_, at)| at),
+            _ => 0,
+        }
+    }
+}
+
+fn admitted(peer: &str, by: &str, let_in: bool, asked: Option<Asked>) -> Record {
+    let (peer, by) = (peer.to_string(), by.to_string());
+    match let_in {
+        true => Record::Admitted { peer, by, asked },
+        false => Record::Expelled { peer, by, asked },
     }
 }
 

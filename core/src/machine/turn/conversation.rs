@@ -41,7 +41,12 @@ impl Conversation {
             Record::Refreshed { .. } => self.transcript = Transcript::default(),
             Record::TurnBegan { turn, .. } => self.turn = Some(Turn::new(*turn, &self.transcript)),
             Record::Joined { messages, .. } => self.join(messages),
-            Record::TurnEnded { ends, .. } => self.close(limits, ends),
+            Record::TurnEnded { turn, ends, .. } => {
+                self.drop_waiting(ends);
+                if turn.is_some() {
+                    self.close(limits);
+                }
+            }
             _ => self.advance(record),
         }
     }
@@ -176,15 +181,18 @@ impl Conversation {
         }
     }
 
-    fn close(&mut self, limits: &Limits, ends: &[End]) {
+    fn drop_waiting(&mut self, ends: &[End]) {
+        let ended = |w: &Waiting| ends.iter().any(|end| end.message == w.end.message);
+        self.waiting.retain(|waiting| !ended(waiting));
+    }
+
+    fn close(&mut self, limits: &Limits) {
         if let Some(turn) = self.turn.take()
             && let Await::Results(calls) = &turn.awaits
             && !calls.iter().all(Call::is_over)
         {
             conclude(&mut self.transcript, calls);
         }
-        let ended = |w: &Waiting| ends.iter().any(|end| end.message == w.end.message);
-        self.waiting.retain(|waiting| !ended(waiting));
         self.transcript.trim(limits);
     }
 }
