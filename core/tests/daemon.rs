@@ -216,9 +216,8 @@ fn law_03_letting_somebody_in_is_not_repeated_by_a_redelivery() {
 #[test]
 fn whom_the_configuration_names_cannot_be_shut_out() {
     let mut bench = Bench::new(|_| {});
-    let refused = bench.say("cli:a", "k1", "/forbid cli:ann");
-    assert!(matches!(refused[..], [Record::Refused { .. }]));
-    assert_eq!(bench.told(), [""; 0]);
+    assert_eq!(bench.say("cli:a", "k1", "/forbid cli:ann"), []);
+    assert!(matches!(bench.hints[..], [Hint::Refuse { .. }]));
     bench.check();
 }
 
@@ -351,6 +350,19 @@ fn law_16_a_clock_that_jumps_back_fires_nothing_twice() {
 }
 
 #[test]
+fn law_16_nobody_can_use_up_a_job_s_key() {
+    let mut bench = Bench::new(|settings| {
+        settings.schedule = vec![job("news", "cli:a", Missed::Once)];
+    });
+    bench.wait_until(1_000);
+    let due = EPOCH_MS + 40_000;
+    let records = bench.say("cli:a", &format!("job:1.0:{due}"), "hello");
+    assert_eq!(records, []);
+    assert_eq!(fired(&bench.wait_until(40_000)), [due]);
+    bench.check();
+}
+
+#[test]
 fn law_16_many_missed_times_count_as_one() {
     let mut bench = Bench::new(|settings| {
         let (once, skip) = (
@@ -386,6 +398,30 @@ fn law_16_a_job_whose_session_is_full_is_missed_aloud() {
         "{records:?}"
     );
     assert!(fired(&records).is_empty());
+    bench.check();
+}
+
+#[test]
+fn law_11_how_many_may_write_depends_on_the_session_alone() {
+    let mut bench = Bench::new(|settings| settings.limits.sessions = 2);
+    let mut say = |origin: &str, key: &str, session: &str| {
+        bench.step(Input::Arrive(Arrival {
+            origin: origin.into(),
+            key: key.into(),
+            peer: "cli:ann".into(),
+            session: Some(session.into()),
+            text: "hello".into(),
+            serial: None,
+        }))
+    };
+    say("cli:c", "k1", "home");
+    for (origin, key) in [("cli:a", "k1"), ("cli:b", "k1"), ("cli:c", "k2")] {
+        assert!(!say(origin, key, "work").is_empty(), "{origin}");
+    }
+    for nth in 0..100 {
+        say(&format!("cli:{nth}"), "k1", "work");
+    }
+    assert!(say("cli:zoe", "k1", "work").is_empty());
     bench.check();
 }
 

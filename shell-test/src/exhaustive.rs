@@ -34,7 +34,7 @@ pub fn script() -> Plan {
         say(90_000, "short:c", None, "k12", "m12. say"),
         say(90_000, "cli:a", None, "k13", "/status"),
         Item::Order {
-            at_ms: 74_500,
+            at_ms: 72_000,
             order: Order::Stop {
                 session: "cli:a".into(),
                 by: OWNER.into(),

@@ -18,8 +18,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+/// The most origins that may write in one session.
+const PLACES: usize = 64;
 /// The longest name of a session, origin, peer or key, in bytes.
 const NAME_BYTES: usize = 256;
+
+/// How the keys of jobs' messages begin. Nobody else may use such a key, and a job uses each once
+/// (law 16), so they take no room among those that are remembered.
+pub(crate) const JOB_KEY: &str = "job:";
 
 /// What the router remembers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +33,8 @@ pub(crate) struct Router {
     sessions: BTreeMap<String, SessionId>,
     names: BTreeMap<SessionId, String>,
     origins: BTreeMap<String, Keys>,
+    /// The origins that wrote in each session.
+    places: BTreeMap<SessionId, BTreeSet<String>>,
     /// People who were let in beside those whom the configuration names, as `channel:user`.
     guests: BTreeSet<String>,
 }
@@ -77,7 +85,7 @@ impl Router {
         (arrival, sender): (&Arrival, Sender),
         load: impl Fn(SessionId) -> Load,
     ) -> Routed {
-        if let Err(refusal) = self.check(settings, arrival) {
+        if let Err(refusal) = self.check(settings, arrival, sender) {
             return Routed::Refused(refusal);
         }
         if self.knows(arrival) {
@@ -86,9 +94,8 @@ impl Router {
         let name = arrival.session.as_ref().unwrap_or(&arrival.origin);
         let known = self.sessions.get(name).copied();
         // Other sessions make it so: on the record it would not replay without them (law 11).
-        if sender == Sender::Person
-            && let Err(refusal) = self.seats(settings, arrival)
-        {
+        let seat = self.seats(settings, &arrival.origin, known);
+        if let (Sender::Person, Err(refusal)) = (sender, seat) {
             return Routed::Refused(refusal);
         }
         let by_agent = sender == Sender::Agent;
@@ -125,7 +132,7 @@ impl Router {
     }
 
     /// May this be looked at at all?
-    fn check(&self, settings: &Settings, arrival: &Arrival) -> Result<(), Refusal> {
+    fn check(&self, settings: &Settings, arrival: &Arrival, sender: Sender) -> Result<(), Refusal> {
         if !self.may_speak(settings, &arrival.peer) {
             return Err(Refusal::Peer(
                 "You are not known here. The owner can let you in.".to_string(),
@@ -143,25 +150,41 @@ impl Router {
                 )));
             }
         }
+        if sender == Sender::Person && arrival.key.starts_with(JOB_KEY) {
+            return Err(Refusal::Peer(format!(
+                "The key must not begin with {JOB_KEY:?}: jobs have such keys."
+            )));
+        }
         if arrival.text.trim().is_empty() {
             return Err(Refusal::Peer("The message is empty.".to_string()));
         }
         Ok(())
     }
 
-    /// May there be another session, or another conversation?
-    fn seats(&self, settings: &Settings, arrival: &Arrival) -> Result<(), Refusal> {
+    /// May there be another session, or another origin in this one?
+    fn seats(
+        &self,
+        settings: &Settings,
+        origin: &str,
+        session: Option<SessionId>,
+    ) -> Result<(), Refusal> {
         let most = settings.limits.sessions;
-        let known = self.origins.contains_key(&arrival.origin);
-        let name = arrival.session.as_ref().unwrap_or(&arrival.origin);
-        let what = match (self.sessions.contains_key(name), known) {
-            (false, _) if self.sessions.len() >= most => "sessions",
-            (_, false) if self.origins.len() >= most => "conversations",
-            _ => return Ok(()),
+        let Some(session) = session else {
+            if self.sessions.len() < most {
+                return Ok(());
+            }
+            return Err(Refusal::Limit(format!(
+                "There are {most} sessions already, as many as [limits] sessions allows."
+            )));
         };
-        Err(Refusal::Limit(format!(
-            "There are {most} {what} already, as many as [limits] sessions allows."
-        )))
+        match self.places.get(&session) {
+            Some(places) if places.len() >= PLACES && !places.contains(origin) => {
+                Err(Refusal::Limit(format!(
+                    "{PLACES} others write in this session already, and there cannot be more."
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Is there room for it?
@@ -218,32 +241,24 @@ impl Router {
         arrival: &Arrival,
         (peer, let_in): (&str, bool),
     ) -> Routed {
-        let seated = self.check(settings, arrival);
-        if let Err(refusal) = seated.and_then(|()| self.seats(settings, arrival)) {
+        let by = &arrival.peer;
+        if let Err(refusal) = self.check(settings, arrival, Sender::Person) {
             return Routed::Refused(refusal);
         }
         if self.knows(arrival) {
             return Routed::Duplicate;
         }
-        let (origin, key, serial) = (arrival.origin.clone(), arrival.key.clone(), arrival.serial);
-        let record = match self.may_admit(settings, peer, &arrival.peer, let_in) {
-            Err(refusal) => Record::Refused {
-                session: None,
-                origin,
-                key,
-                serial,
-                refusal,
-            },
+        match self.may_admit(settings, peer, by, let_in) {
+            Err(refusal) => Routed::Refused(refusal),
             Ok(_) => {
                 let asked = Asked {
-                    origin,
-                    key,
-                    serial,
+                    origin: arrival.origin.clone(),
+                    key: arrival.key.clone(),
+                    serial: arrival.serial,
                 };
-                admitted(peer, &arrival.peer, let_in, Some(asked))
+                Routed::Records(vec![admitted(peer, by, let_in, Some(asked))])
             }
-        };
-        Routed::Records(vec![record])
+        }
     }
 
     /// Carries out an order that lets somebody in or shuts them out. Nothing, if that is how it is
@@ -313,6 +328,8 @@ impl Router {
                 self.names.insert(*session, name.clone());
             }
             Record::Accepted(accepted) => {
+                let places = self.places.entry(accepted.session).or_default();
+                places.insert(accepted.origin.clone());
                 self.remember(settings, &accepted.origin, &accepted.key, accepted.serial);
             }
             Record::Refused {
@@ -341,6 +358,9 @@ impl Router {
 
     fn remember(&mut self, settings: &Settings, origin: &str, key: &str, serial: Option<u64>) {
         let keys = self.origins.entry(origin.to_string()).or_default();
+        if key.starts_with(JOB_KEY) {
+            return;
+        }
         if keys.known.insert(key.to_string()) {
             keys.oldest_first.push_back((key.to_string(), serial));
         }

@@ -4,7 +4,7 @@ use super::Stepping;
 use crate::effect::deliver::Body;
 use crate::id::{JobId, SessionId};
 use crate::input::Arrival;
-use crate::machine::router::{Routed, Sender};
+use crate::machine::router::{JOB_KEY, Routed, Sender};
 use crate::machine::schedule::{self, Await, Due};
 use crate::record::Record;
 use crate::say;
@@ -49,7 +49,7 @@ impl Stepping<'_> {
         let spec = &entry.spec;
         let arrival = Arrival {
             origin: spec.origin.clone(),
-            key: format!("job:{job}:{due_unix_ms}"),
+            key: format!("{JOB_KEY}{job}:{due_unix_ms}"),
             peer: spec.peer.clone(),
             session: spec.session.clone(),
             text: spec.text.clone(),

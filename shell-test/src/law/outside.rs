@@ -114,6 +114,10 @@ pub fn law_02_acknowledged_when_durable(evidence: &Evidence<'_>) -> Verdict {
                 _ => None,
             }));
         }
+        // Who was told no has been answered, whatever comes of sending it again.
+        if let Event::Declined { origin, key, .. } = event {
+            durable.insert((origin.clone(), key.clone()));
+        }
         if let Event::Acked { origin, key } = event
             && !durable.contains(&(origin.clone(), key.clone()))
         {
