@@ -54,6 +54,9 @@ pub enum Record {
         peer: String,
         /// By whom.
         by: String,
+        /// The message that said so, if one did: its key is used up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<Asked>,
     },
     /// Somebody was shut out again.
     Expelled {
@@ -61,6 +64,9 @@ pub enum Record {
         peer: String,
         /// By whom.
         by: String,
+        /// The message that said so, if one did: its key is used up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<Asked>,
     },
     /// The wall clock was found to show this.
     ClockSet {
@@ -229,6 +235,18 @@ pub enum Record {
         /// The messages whose visible end it is.
         ends: Vec<End>,
     },
+}
+
+/// A message to the daemon alone, which belongs to no session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The channel it came over.
+    pub origin: String,
+    /// The channel's key.
+    pub key: String,
+    /// The channel's own rising number of it, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u64>,
 }
 
 /// A message that was taken in.

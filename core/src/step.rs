@@ -18,7 +18,7 @@ use crate::hint::Hint;
 use crate::id::{ApprovalId, Attempt, EffectId, Seq, SessionId, TurnId};
 use crate::input::Input;
 use crate::message::Prompt;
-use crate::record::{Command, Record, TurnEnd, Verdict};
+use crate::record::{Accepted, Command, Record, TurnEnd, Verdict};
 use crate::state::State;
 use crate::time::Time;
 use crate::timer::Timer;
@@ -131,6 +131,21 @@ enum Cue {
     Flush(SessionId),
 }
 
+impl Cue {
+    /// A message was accepted.
+    fn take_up(accepted: &Accepted) -> Cue {
+        let Some(command) = accepted.command else {
+            return Cue::Begin(accepted.session);
+        };
+        let end = End {
+            message: accepted.message,
+            origin: accepted.origin.clone(),
+            key: accepted.key.clone(),
+        };
+        Cue::Obey(accepted.session, command, end)
+    }
+}
+
 /// A step being made.
 struct Stepping<'a> {
     state: &'a mut State,
@@ -172,17 +187,7 @@ impl Stepping<'_> {
     /// Who is to look next.
     fn cue(&mut self, record: &Record, tries: Option<Attempt>) {
         let cue = match record {
-            Record::Accepted(accepted) => match accepted.command {
-                None => Cue::Begin(accepted.session),
-                Some(command) => {
-                    let end = End {
-                        message: accepted.message,
-                        origin: accepted.origin.clone(),
-                        key: accepted.key.clone(),
-                    };
-                    Cue::Obey(accepted.session, command, end)
-                }
-            },
+            Record::Accepted(accepted) => Cue::take_up(accepted),
             Record::TurnBegan { session, .. } => Cue::Ask(*session),
             Record::Asked { session, .. } => Cue::Call(*session),
             Record::Answered { session, .. } => Cue::Judge(*session),

@@ -3,7 +3,7 @@
 
 use crate::plan::{Item, Plan};
 use openpista_core::id::ApprovalId;
-use openpista_core::input::{Arrival, Order};
+use openpista_core::input::{Arrival, Decision, Order};
 use std::collections::BTreeMap;
 
 /// How long a channel waits before it hands a message over again, in milliseconds.
@@ -21,8 +21,9 @@ pub struct Said {
 /// All channels and people of a world.
 #[derive(Debug, Default)]
 pub struct Channels {
+    sent: BTreeMap<(String, String), Arrival>,
     unacknowledged: BTreeMap<(String, String), Arrival>,
-    answers: BTreeMap<u64, (u64, bool, String)>,
+    answers: BTreeMap<u64, (u64, Decision, String)>,
     questions: BTreeMap<ApprovalId, u64>,
 }
 
@@ -33,9 +34,9 @@ impl Channels {
             Item::Answer {
                 nth,
                 after_ms,
-                allow,
+                decision,
                 by,
-            } => Some((*nth, (*after_ms, *allow, by.clone()))),
+            } => Some((*nth, (*after_ms, *decision, by.clone()))),
             _ => None,
         });
         Channels {
@@ -47,7 +48,13 @@ impl Channels {
     /// Somebody wrote.
     pub fn send(&mut self, arrival: &Arrival) {
         let key = (arrival.origin.clone(), arrival.key.clone());
+        self.sent.insert(key.clone(), arrival.clone());
         self.unacknowledged.insert(key, arrival.clone());
+    }
+
+    /// What was sent under that key, acknowledged or not.
+    pub fn sent(&self, origin: &str, key: &str) -> Option<&Arrival> {
+        self.sent.get(&(origin.to_string(), key.to_string()))
     }
 
     /// A message need not be kept any more.
@@ -71,10 +78,10 @@ impl Channels {
     pub fn ask(&mut self, approval: ApprovalId) -> Option<Said> {
         let next = self.questions.len() as u64 + 1;
         let nth = *self.questions.entry(approval).or_insert(next);
-        let (after_ms, allow, by) = self.answers.get(&nth)?.clone();
+        let (after_ms, decision, by) = self.answers.get(&nth)?.clone();
         let order = Order::Decide {
             approval,
-            allow,
+            decision,
             by,
         };
         Some(Said { after_ms, order })

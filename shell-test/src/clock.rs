@@ -15,6 +15,34 @@ pub enum Owner {
     Outside,
 }
 
+/// The clock on the wall: it goes on with time, from where it was last set to.
+#[derive(Clone, Copy, Debug)]
+pub struct Wall {
+    ahead_ms: i64,
+    began_unix_ms: u64,
+}
+
+impl Wall {
+    /// A clock that showed this when time began.
+    pub fn new(began_unix_ms: u64) -> Wall {
+        Wall {
+            ahead_ms: 0,
+            began_unix_ms,
+        }
+    }
+
+    /// Somebody sets it.
+    pub fn set(&mut self, by_ms: i64) {
+        self.ahead_ms = self.ahead_ms.saturating_add(by_ms);
+    }
+
+    /// What it shows: milliseconds since 1970 in UTC.
+    pub fn unix_ms(self, now: Time) -> u64 {
+        let shown = self.began_unix_ms.saturating_add(now.as_ms());
+        shown.saturating_add_signed(self.ahead_ms)
+    }
+}
+
 /// What is to come.
 #[derive(Debug)]
 pub struct Agenda<T> {

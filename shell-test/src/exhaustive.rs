@@ -1,20 +1,24 @@
 //! The exhaustive mode: one scripted conversation, crashed at every cut of every step.
 //!
-//! The script has two sessions and a third that both channels share, tools of either class, an
-//! approval, a denial, a cancel, a scheduled retry, a queue that overflows, a stranger, and a model
+//! The script has two sessions and a third that both channels share, a channel that numbers its
+//! messages, a guest, a job, a clock that is set, tools of either class, an
+//! approval, a denial, a yes for a session, a cancel, a scheduled retry, a queue that overflows, a stranger, and a model
 //! that answers 429, 500, nonsense and nothing. Each crash is healed, and every law is checked.
 
 use crate::fault::{CUTS, Cut, DeliverTrouble, Fault, ModelTrouble};
 use crate::law::{self, Broken};
-use crate::plan::{CANARY, Item, OWNER, Plan, Rules, base_settings};
+use crate::plan::{CANARY, GUEST, Item, OWNER, Plan, Rules, STRANGER, base_settings, job};
 use crate::story::Story;
 use crate::world;
-use openpista_core::input::Arrival;
+use openpista_core::input::{Arrival, Decision, Order};
+use openpista_core::settings::Missed;
 
 /// The scripted conversation, without a crash.
 pub fn script() -> Plan {
     let mut settings = base_settings();
     settings.limits.queued_messages = 2;
+    let news = job("news", "14 * * * *", "tg:1", "c1. plan read", Missed::Once);
+    settings.schedule = vec![news];
     let mut items = vec![
         say(0, "cli:a", None, "k1", "m1. plan run,read"),
         say(10, "cli:b", None, "k2", "m2. plan write"),
@@ -29,15 +33,18 @@ pub fn script() -> Plan {
         say(77_000, "cli:b", None, "k11", "/stop"),
         say(90_000, "short:c", None, "k12", "m12. say"),
         say(90_000, "cli:a", None, "k13", "/status"),
-        Item::Stop {
-            at_ms: 74_500,
-            session: "cli:a".into(),
-            by: OWNER.into(),
+        Item::Order {
+            at_ms: 72_000,
+            order: Order::Stop {
+                session: "cli:a".into(),
+                by: OWNER.into(),
+            },
         },
-        answer(1, 1_000, true),
-        answer(2, 900, false),
+        answer(1, 1_000, Decision::Allow),
+        answer(2, 900, Decision::Deny),
         stranger(80_000),
     ];
+    items.extend(channels());
     let faults = [
         Fault::Model {
             nth: 3,
@@ -82,6 +89,47 @@ pub fn script() -> Plan {
     }
 }
 
+/// What comes over a channel that numbers its messages, out of order and again; a guest who comes
+/// and goes; a yes for the session; and a clock that is set.
+fn channels() -> Vec<Item> {
+    let numbered = |at_ms, serial: u64, peer: &str, text: &str| {
+        let mut item = say(at_ms, "tg:1", None, &format!("t{serial}"), text);
+        if let Item::Send { arrival, .. } = &mut item {
+            arrival.serial = Some(serial);
+            arrival.peer = peer.into();
+        }
+        item
+    };
+    let order = |at_ms, order| Item::Order { at_ms, order };
+    let clock = |at_ms, by_ms| Item::Clock { at_ms, by_ms };
+    vec![
+        say(60_000, "cli:b", None, "k14", "/allow cli:gus"),
+        numbered(100_000, 3, OWNER, "m20. plan same"),
+        answer(4, 800, Decision::AllowSession),
+        numbered(115_000, 2, OWNER, "m21. plan same"),
+        Item::Again {
+            at_ms: 118_000,
+            origin: "tg:1".into(),
+            key: "t3".into(),
+        },
+        numbered(126_000, 4, GUEST, "m22. say"),
+        numbered(126_010, 5, GUEST, "m23. say"),
+        order(
+            126_020,
+            Order::Cancel {
+                origin: "tg:1".into(),
+                key: "t5".into(),
+                by: GUEST.into(),
+            },
+        ),
+        say(133_000, "cli:b", None, "k15", "/forbid cli:gus"),
+        numbered(134_000, 6, GUEST, "m24. say"),
+        clock(135_000, -3_600_000),
+        clock(136_000, 3_600_000),
+        clock(137_000, 3_505_000),
+    ]
+}
+
 fn say(at_ms: u64, origin: &str, session: Option<&str>, key: &str, text: &str) -> Item {
     Item::Send {
         at_ms,
@@ -91,15 +139,16 @@ fn say(at_ms: u64, origin: &str, session: Option<&str>, key: &str, text: &str) -
             peer: OWNER.into(),
             session: session.map(Into::into),
             text: text.into(),
+            serial: None,
         },
     }
 }
 
-fn answer(nth: u64, after_ms: u64, allow: bool) -> Item {
+fn answer(nth: u64, after_ms: u64, decision: Decision) -> Item {
     Item::Answer {
         nth,
         after_ms,
-        allow,
+        decision,
         by: OWNER.into(),
     }
 }
@@ -110,9 +159,10 @@ fn stranger(at_ms: u64) -> Item {
         arrival: Arrival {
             origin: "cli:b".into(),
             key: "k99".into(),
-            peer: "cli:eve".into(),
+            peer: STRANGER.into(),
             session: None,
             text: format!("m99. {CANARY}"),
+            serial: None,
         },
     }
 }

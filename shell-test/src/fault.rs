@@ -5,8 +5,10 @@
 //! crash at every place there is.
 
 use crate::seed::Rng;
+use openpista_core::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// One thing that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,6 +41,24 @@ pub enum Fault {
         nth: u64,
         /// How.
         how: DeliverTrouble,
+    },
+    /// Nothing gets over a channel for a while.
+    Outage {
+        /// Which channel.
+        origin: String,
+        /// From when, in milliseconds.
+        from_ms: u64,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+        /// How.
+        how: DeliverTrouble,
+    },
+    /// The program is not started again at once.
+    Down {
+        /// Before this life, from 2.
+        life: u64,
+        /// For how long, in milliseconds.
+        ms: u64,
     },
     /// An outcome is reported a second time, later.
     Again {
@@ -187,9 +207,16 @@ const DELIVER: &[DeliverTrouble] = &[
     DeliverTrouble::Gone,
 ];
 
+const OUTAGE: &[DeliverTrouble] = &[
+    DeliverTrouble::RateLimited,
+    DeliverTrouble::Unformatted,
+    DeliverTrouble::Unreachable,
+    DeliverTrouble::Gone,
+];
+
 /// Draws a fault.
 pub fn draw(rng: &mut Rng) -> Fault {
-    match rng.below(20) {
+    match rng.below(22) {
         0..=4 => Fault::Crash {
             step: rng.between(1, 300),
             cut: *rng.pick(&CUTS),
@@ -205,6 +232,16 @@ pub fn draw(rng: &mut Rng) -> Fault {
         12..=14 => Fault::Deliver {
             nth: rng.between(1, 50),
             how: *rng.pick(DELIVER),
+        },
+        20 => Fault::Outage {
+            origin: rng.pick(&["tg:1", "cli:a", "short:c"]).to_string(),
+            from_ms: rng.below(900_000),
+            for_ms: *rng.pick(&[20_000, 300_000]),
+            how: *rng.pick(OUTAGE),
+        },
+        21 => Fault::Down {
+            life: rng.between(2, 5),
+            ms: *rng.pick(&[45_000, 600_000, 3_600_000]),
         },
         15 => Fault::Again {
             nth: rng.between(1, 120),
@@ -242,6 +279,8 @@ pub struct Faults {
     resend: BTreeMap<u64, ()>,
     lose_ack: BTreeMap<u64, ()>,
     tick: BTreeMap<u64, ()>,
+    outages: BTreeMap<String, Vec<(Range<u64>, DeliverTrouble)>>,
+    down: BTreeMap<u64, u64>,
     tear: BTreeMap<u64, ()>,
     behind: BTreeMap<u64, u64>,
 }
@@ -251,7 +290,17 @@ impl Faults {
     pub fn new<'a>(faults: impl Iterator<Item = &'a Fault>) -> Faults {
         let mut all = Faults::default();
         for fault in faults {
-            match *fault {
+            match fault.clone() {
+                Fault::Outage {
+                    origin,
+                    from_ms,
+                    for_ms,
+                    how,
+                } => {
+                    let outage = (from_ms..from_ms.saturating_add(for_ms), how);
+                    all.outages.entry(origin).or_default().push(outage);
+                }
+                Fault::Down { life, ms } => drop(all.down.insert(life, ms)),
                 Fault::Crash { step, cut } => drop(all.crashes.insert(step, cut)),
                 Fault::Model { nth, how } => drop(all.model.insert(nth, how)),
                 Fault::Tool { nth, how } => drop(all.tool.insert(nth, how)),
@@ -296,9 +345,17 @@ impl Faults {
         self.at(&self.tool, nth)
     }
 
-    /// What is wrong with this delivery?
-    pub fn deliver(&self, nth: u64) -> Option<DeliverTrouble> {
-        self.at(&self.deliver, nth)
+    /// What is wrong with this delivery, over this channel at this moment?
+    pub fn deliver(&self, nth: u64, origin: &str, now: Time) -> Option<DeliverTrouble> {
+        let outages = self.outages.get(origin).into_iter().flatten();
+        let mut now = outages.filter(|(while_, _)| while_.contains(&now.as_ms()));
+        let outage = now.next().map(|(_, how)| *how).filter(|_| !self.healed);
+        outage.or_else(|| self.at(&self.deliver, nth))
+    }
+
+    /// For how long is the program not started again before this life, in milliseconds?
+    pub fn down(&self, life: u64) -> u64 {
+        self.at(&self.down, life).unwrap_or(0)
     }
 
     /// Is this outcome reported twice?

@@ -4,15 +4,21 @@
 //! hold; so looking at the finished story is looking after every step. A check is a pure function,
 //! which is what lets [`crate::mutant`] show for each that it can fail.
 //!
-//! Laws 15 and 16 belong to sandboxes and schedules, which do not exist yet.
+//! Law 15 belongs to sandboxes, which do not exist yet.
 
+mod cancel;
 mod fold;
 mod order;
 mod outside;
+mod permission;
+mod schedule;
 
+pub use cancel::*;
 pub use fold::*;
 pub use order::*;
 pub use outside::*;
+pub use permission::*;
+pub use schedule::*;
 
 use crate::story::Story;
 use openpista_core::id::Seq;
@@ -108,6 +114,11 @@ pub const LAWS: &[Law] = &[
         14,
         "nothing new after a cancel",
         law_14_nothing_new_after_a_cancel,
+    ),
+    (
+        16,
+        "each due time fires at most once",
+        law_16_each_due_time_fires_once,
     ),
     (
         17,

@@ -4,16 +4,16 @@
 //! core, the core is misled about its rules, or a [`Story`] is changed into one that a broken core
 //! would have left.
 
-use crate::effect::wire;
-use crate::story::{Event, Story};
+mod change;
+
+use crate::story::Story;
 use openpista_core::Core;
-use openpista_core::effect::{Op, Outcome, Recovery};
+use openpista_core::effect::Recovery;
 use openpista_core::input::{Boot, Input};
 use openpista_core::message::ToolSpec;
-use openpista_core::record::{Record, TurnEnd};
+use openpista_core::record::Record;
 use openpista_core::replay::Line;
 use openpista_core::settings::Mode;
-use openpista_core::time::Time;
 
 /// How a shell is broken, or how it misleads the core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,7 +139,7 @@ pub const MUTANTS: &[Mutant] = &[
     (
         1,
         "a message ends with what nobody said",
-        Break::Story(reply_made_up),
+        Break::Story(change::reply_made_up),
     ),
     (
         2,
@@ -153,6 +153,11 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     (3, "keys are forgotten", Break::World(Meddling::ForgetsKeys)),
     (
+        3,
+        "somebody is let in again by the same message",
+        Break::Story(change::let_in_again),
+    ),
+    (
         4,
         "the gate opens too early",
         Break::World(Meddling::OpensEarly),
@@ -162,54 +167,108 @@ pub const MUTANTS: &[Mutant] = &[
         "a command runs again after a crash",
         Break::World(Meddling::RepeatsDoubt),
     ),
-    (5, "a doubt is passed over", Break::Story(doubt_passed_over)),
-    (5, "nobody is told of a doubt", Break::Story(doubt_untold)),
-    (6, "an effect ends twice", Break::Story(settled_twice)),
+    (
+        5,
+        "a doubt is passed over",
+        Break::Story(change::doubt_passed_over),
+    ),
+    (
+        5,
+        "nobody is told of a doubt",
+        Break::Story(change::doubt_untold),
+    ),
+    (
+        6,
+        "an effect ends twice",
+        Break::Story(change::settled_twice),
+    ),
     (
         6,
         "a stale outcome is recorded",
-        Break::Story(stale_recorded),
+        Break::Story(change::stale_recorded),
     ),
     (
         7,
         "the state changes without a record",
-        Break::Story(record_lost),
+        Break::Story(change::record_lost),
     ),
-    (8, "a record differs", Break::Story(reply_altered)),
-    (8, "the second run differs", Break::Story(run_differs)),
+    (8, "a record differs", Break::Story(change::reply_altered)),
+    (
+        8,
+        "the second run differs",
+        Break::Story(change::run_differs),
+    ),
     (
         9,
         "time runs backwards in the journal",
-        Break::Story(time_backwards),
+        Break::Story(change::time_backwards),
     ),
     (
         10,
         "progress leaves a record",
-        Break::Story(progress_recorded),
+        Break::Story(change::progress_recorded),
     ),
     (
         11,
         "a step reaches into another session",
-        Break::Story(sessions_mixed),
+        Break::Story(change::sessions_mixed),
     ),
     (
         12,
         "a turn begins within a turn",
-        Break::Story(turn_within_turn),
+        Break::Story(change::turn_within_turn),
     ),
-    (12, "a delivery overtakes another", Break::Story(overtaken)),
+    (
+        12,
+        "a delivery overtakes another",
+        Break::Story(change::overtaken),
+    ),
     (13, "nobody is asked", Break::World(Meddling::AsksNobody)),
-    (13, "silence counts as a yes", Break::Story(silence_is_yes)),
-    (14, "a stopped turn goes on", Break::Story(stopped_goes_on)),
+    (
+        13,
+        "silence counts as a yes",
+        Break::Story(change::silence_is_yes),
+    ),
+    (
+        13,
+        "a yes for the session outlives it",
+        Break::Story(change::session_started_afresh),
+    ),
+    (
+        13,
+        "one whom nobody let in is heard",
+        Break::Story(change::never_let_in),
+    ),
+    (
+        14,
+        "a message that was taken back goes on",
+        Break::Story(change::taken_back_in_vain),
+    ),
+    (16, "a job fires twice", Break::Story(change::fired_twice)),
+    (
+        16,
+        "a job fires too early",
+        Break::Story(change::fired_early),
+    ),
+    (
+        16,
+        "a due time is passed over",
+        Break::Story(change::passed_over),
+    ),
+    (
+        14,
+        "a stopped turn goes on",
+        Break::Story(change::stopped_goes_on),
+    ),
     (
         17,
         "a due tick does nothing",
-        Break::Story(due_tick_ignored),
+        Break::Story(change::due_tick_ignored),
     ),
     (
         17,
         "an early tick does something",
-        Break::Story(early_tick_acts),
+        Break::Story(change::early_tick_acts),
     ),
     (
         18,
@@ -219,12 +278,12 @@ pub const MUTANTS: &[Mutant] = &[
     (
         18,
         "a message is refused in silence",
-        Break::Story(refused_in_silence),
+        Break::Story(change::refused_in_silence),
     ),
     (
         19,
         "a reply depends on its last chunk alone",
-        Break::Story(chunk_lost),
+        Break::Story(change::chunk_lost),
     ),
     (
         20,
@@ -234,7 +293,7 @@ pub const MUTANTS: &[Mutant] = &[
     (
         21,
         "positions run backwards in an export",
-        Break::Story(time_backwards),
+        Break::Story(change::time_backwards),
     ),
     (
         22,
@@ -242,227 +301,3 @@ pub const MUTANTS: &[Mutant] = &[
         Break::World(Meddling::TrustsStrangers),
     ),
 ];
-
-/// Changes the first line that the change takes to.
-fn first(story: &mut Story, mut change: impl FnMut(&mut Line) -> bool) {
-    let mut done = false;
-    story.tamper(|line| done = done || change(line));
-}
-
-fn position(line: &Line, wanted: impl Fn(&Record) -> bool) -> Option<usize> {
-    line.records.iter().position(wanted)
-}
-
-fn is_settled(record: &Record) -> bool {
-    matches!(record, Record::Settled { .. })
-}
-
-fn reply_made_up(story: &mut Story) {
-    for event in &mut story.events {
-        if let Event::Modelled(modelled) = event {
-            modelled.heard = None;
-        }
-    }
-}
-
-fn doubt_passed_over(story: &mut Story) {
-    story.tamper(|line| {
-        line.records
-            .retain(|r| !matches!(r, Record::Doubted { .. }))
-    });
-}
-
-fn doubt_untold(story: &mut Story) {
-    story.tamper(|line| {
-        if position(line, |r| matches!(r, Record::Doubted { .. })).is_some() {
-            line.records.retain(|r| !matches!(r, Record::Queued { .. }));
-        }
-    });
-}
-
-fn settled_twice(story: &mut Story) {
-    first(story, |line| {
-        let Some(at) = position(line, is_settled) else {
-            return false;
-        };
-        line.records.insert(at, line.records[at].clone());
-        true
-    });
-}
-
-fn stale_recorded(story: &mut Story) {
-    let mut last = None;
-    first(story, |line| {
-        let stale = matches!(line.input, Input::Finish { .. }) && line.records.is_empty();
-        last = line.records.last().cloned().or(last.take());
-        line.records.extend(last.clone().filter(|_| stale));
-        stale
-    });
-}
-
-fn record_lost(story: &mut Story) {
-    first(story, |line| {
-        line.records.len() > 2 && line.records.pop().is_some()
-    });
-}
-
-fn reply_altered(story: &mut Story) {
-    first(story, |line| {
-        let answered = line.records.iter_mut().find_map(|record| match record {
-            Record::Answered { reply, .. } => Some(reply),
-            _ => None,
-        });
-        answered.is_some_and(|reply| {
-            reply.text.push('!');
-            true
-        })
-    });
-}
-
-fn run_differs(story: &mut Story) {
-    story
-        .events
-        .retain(|event| !matches!(event, Event::Healed(_)));
-}
-
-fn time_backwards(story: &mut Story) {
-    let mut skipped = 0;
-    first(story, |line| {
-        skipped += u8::from(!line.records.is_empty());
-        line.at = if skipped == 9 {
-            Time::from_ms(u64::MAX / 2)
-        } else {
-            line.at
-        };
-        skipped == 9
-    });
-}
-
-fn progress_recorded(story: &mut Story) {
-    let mut opened = None;
-    first(story, |line| {
-        if let Some(at) = position(line, |r| matches!(r, Record::Asked { .. })) {
-            opened = Some(line.records[at].clone());
-        }
-        let progress = matches!(line.input, Input::Progress { .. });
-        line.records.extend(opened.clone().filter(|_| progress));
-        progress
-    });
-}
-
-fn sessions_mixed(story: &mut Story) {
-    let mut other: Option<Record> = None;
-    first(story, |line| {
-        let own = line.session;
-        let found = other
-            .clone()
-            .filter(|r| own.is_some() && r.session() != own);
-        line.records.extend(found.clone());
-        other = line
-            .records
-            .first()
-            .cloned()
-            .filter(|r| r.session().is_some());
-        found.is_some()
-    });
-}
-
-fn turn_within_turn(story: &mut Story) {
-    first(story, |line| {
-        let Some(at) = position(line, |r| matches!(r, Record::TurnBegan { .. })) else {
-            return false;
-        };
-        line.records.push(line.records[at].clone());
-        true
-    });
-}
-
-fn overtaken(story: &mut Story) {
-    first(story, |line| {
-        let delivers =
-            |r: &Record| matches!(r, Record::Intended(e) if matches!(e.op, Op::Deliver(_)));
-        let Some(at) = position(line, delivers) else {
-            return false;
-        };
-        line.records.swap(0, at);
-        at > 0
-    });
-}
-
-fn silence_is_yes(story: &mut Story) {
-    use openpista_core::record::Answer;
-    story.tamper(|line| {
-        for record in &mut line.records {
-            if let Record::Decided { answer, .. } = record
-                && *answer != Answer::Expired
-            {
-                line.input = Input::Tick;
-            }
-        }
-    });
-}
-
-fn stopped_goes_on(story: &mut Story) {
-    let mut intent = None;
-    first(story, |line| {
-        if let Some(at) = position(
-            line,
-            |r| matches!(r, Record::Intended(e) if e.turn().is_some()),
-        ) {
-            intent = Some(line.records[at].clone());
-        }
-        let stopped = |r: &Record| {
-            matches!(
-                r,
-                Record::TurnEnded {
-                    end: TurnEnd::Stopped,
-                    turn: Some(_),
-                    ..
-                }
-            )
-        };
-        let stops = position(line, stopped).is_some();
-        if stops {
-            line.records.extend(intent.clone());
-        }
-        stops
-    });
-}
-
-fn due_tick_ignored(story: &mut Story) {
-    first(story, |line| {
-        let due = line.input == Input::Tick && !line.records.is_empty();
-        if due {
-            line.records.clear();
-        }
-        due
-    });
-}
-
-fn early_tick_acts(story: &mut Story) {
-    let mut some = None;
-    first(story, |line| {
-        let early = line.input == Input::Tick && line.records.is_empty();
-        line.records.extend(some.clone().filter(|_| early));
-        some = some.clone().or(line.records.first().cloned());
-        early
-    });
-}
-
-fn refused_in_silence(story: &mut Story) {
-    story
-        .events
-        .retain(|event| !matches!(event, Event::Declined { .. }));
-}
-
-fn chunk_lost(story: &mut Story) {
-    for event in &mut story.events {
-        if let Event::Modelled(modelled) = event
-            && matches!(modelled.heard, Some(Outcome::Model(Ok(_))))
-        {
-            let kept = modelled.chunks.len() - 1;
-            let heard = wire::read(&modelled.prompt, modelled.status, &modelled.chunks[..kept]);
-            modelled.heard = Some(Outcome::Model(heard));
-        }
-    }
-}

@@ -3,19 +3,30 @@
 //! Running a plan draws nothing further, so a plan can be written to a file, shrunk and run again.
 //! As a file it is JSON Lines: the rules, then an item a line.
 
+mod draw;
+
 use crate::fault::{self, Fault};
 use crate::seed::Rng;
 use openpista_core::effect::Recovery;
-use openpista_core::input::Arrival;
+use openpista_core::input::{Arrival, Decision, Order};
 use openpista_core::limit::Limits;
 use openpista_core::message::ToolSpec;
-use openpista_core::settings::{Mode, Policy, Settings};
+use openpista_core::schedule_tools;
+use openpista_core::settings::{JobSpec, Missed, Mode, Policy, Settings};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A text that strangers write. It must never be seen again (law 22).
 pub const CANARY: &str = "sk-canary-5ca1ab1e";
 /// The one who may give orders.
 pub const OWNER: &str = "cli:ann";
+/// One whom the owner lets in, or not.
+pub const GUEST: &str = "cli:gus";
+/// One whom nobody lets in.
+pub const STRANGER: &str = "cli:eve";
+/// What the wall clock shows when a world begins, as long as nobody sets it: milliseconds since
+/// 1970 in UTC.
+pub const BEGAN_UNIX_MS: u64 = 1_700_000_000_000;
 
 /// A world before it happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,14 +65,35 @@ pub enum Item {
         /// What.
         arrival: Arrival,
     },
-    /// Somebody orders a stop.
-    Stop {
+    /// A channel hands over again what was sent over it before, acknowledged or not.
+    Again {
         /// When, in milliseconds.
         at_ms: u64,
-        /// Of which session.
-        session: String,
-        /// Who.
-        by: String,
+        /// Which channel.
+        origin: String,
+        /// The message's key.
+        key: String,
+    },
+    /// Somebody gives an order.
+    Order {
+        /// When, in milliseconds.
+        at_ms: u64,
+        /// Which.
+        order: Order,
+    },
+    /// The wall clock is set.
+    Clock {
+        /// When, in milliseconds.
+        at_ms: u64,
+        /// By how much, in milliseconds.
+        by_ms: i64,
+    },
+    /// The operator writes another schedule into the configuration: the next start reads it.
+    Reschedule {
+        /// When, in milliseconds.
+        at_ms: u64,
+        /// The jobs.
+        schedule: Vec<JobSpec>,
     },
     /// What somebody answers to a question. A question without one is never answered.
     Answer {
@@ -70,7 +102,7 @@ pub enum Item {
         /// How long after it was seen, in milliseconds.
         after_ms: u64,
         /// Yes or no.
-        allow: bool,
+        decision: Decision,
         /// Who.
         by: String,
     },
@@ -82,7 +114,8 @@ impl Plan {
     /// The plan of a seed.
     pub fn of(seed: u64) -> Plan {
         let mut rng = Rng::new(seed);
-        let mut items = people(&mut rng);
+        let settings = draw::settings(&mut rng);
+        let mut items = draw::people(&mut rng, &settings);
         let faults = rng.between(0, 30);
         items.extend((0..faults).map(|_| Item::Fault(fault::draw(&mut rng))));
         Plan {
@@ -92,7 +125,7 @@ impl Plan {
                 snapshot_every: *rng.pick(&[0, 7, 40]),
                 look_every: rng.between(15, 40),
                 heal_ms: 1_500_000,
-                settings: settings(&mut rng),
+                settings,
             },
             items,
         }
@@ -131,111 +164,13 @@ fn line<T: Serialize>(value: &T) -> String {
     text
 }
 
-fn people(rng: &mut Rng) -> Vec<Item> {
-    let mut items = Vec::new();
-    let mut at_ms = 0;
-    for nth in 1..=rng.between(45, 60) {
-        at_ms += *rng.pick(&[0, 5, 400, 3_000, 20_000, 40_000]);
-        items.push(send(at_ms, nth, rng));
-    }
-    for nth in 1..=30 {
-        if rng.chance(70) {
-            let by = if rng.chance(90) { OWNER } else { "cli:eve" };
-            items.push(Item::Answer {
-                nth,
-                after_ms: *rng.pick(&[0, 500, 5_000, 90_000, 700_000]),
-                allow: rng.chance(65),
-                by: by.into(),
-            });
-        }
-    }
-    if rng.chance(50) {
-        items.push(Item::Stop {
-            at_ms: rng.below(at_ms + 1),
-            session: rng.pick(&["cli:a", "work", "nobody"]).to_string(),
-            by: rng.pick(&[OWNER, OWNER, "cli:eve"]).to_string(),
-        });
-    }
-    items
-}
-
-fn send(at_ms: u64, nth: u64, rng: &mut Rng) -> Item {
-    let stranger = rng.chance(5);
-    let origin = *rng.pick(&["cli:a", "cli:a", "cli:b", "short:c"]);
-    let session = rng.chance(25).then(|| "work".to_string());
-    Item::Send {
-        at_ms,
-        arrival: Arrival {
-            origin: origin.into(),
-            key: format!("k{nth}"),
-            peer: if stranger { "cli:eve" } else { OWNER }.into(),
-            session,
-            text: if stranger {
-                format!("m{nth}. {CANARY}")
-            } else {
-                words(nth, rng)
-            },
-        },
-    }
-}
-
-/// What somebody writes: a marker, and what the pretended model is to do about it
-/// (see [`crate::effect::model`]).
-fn words(nth: u64, rng: &mut Rng) -> String {
-    match rng.below(40) {
-        0 => "/help".into(),
-        1 => "/status".into(),
-        2 => "/stop".into(),
-        3 => "/new".into(),
-        4 => format!("m{nth}. loop"),
-        5 => format!("m{nth}. deep"),
-        6 => format!("m{nth}. {}", "long ".repeat(40)),
-        7..=16 => format!("m{nth}. say"),
-        _ => {
-            let rounds: Vec<String> = (0..rng.between(1, 3)).map(|_| round(rng)).collect();
-            format!("m{nth}. plan {}", rounds.join(";"))
-        }
-    }
-}
-
-fn round(rng: &mut Rng) -> String {
-    const CALLS: &[&str] = &[
-        "read", "read", "run", "run", "run", "write", "bad", "ghost", "wipe",
-    ];
-    let calls: Vec<&str> = (0..rng.between(1, 3)).map(|_| *rng.pick(CALLS)).collect();
-    calls.join(",")
-}
-
-/// The operator's choices, drawn.
-fn settings(rng: &mut Rng) -> Settings {
-    let mut settings = base_settings();
-    settings.policy.mode = *rng.pick(&[
-        Mode::Full,
-        Mode::Full,
-        Mode::Full,
-        Mode::Ask,
-        Mode::ReadOnly,
-    ]);
-    settings.limits.queued_messages = *rng.pick(&[2, 8, 64]);
-    settings.limits.model_attempts = *rng.pick(&[1, 3, 5]);
-    settings.limits.turn_ms = *rng.pick(&[200_000, 3_600_000]);
-    settings.limits.calls_per_round = *rng.pick(&[2, 16]);
-    settings
-}
-
 /// The operator's choices of the scripted worlds.
 pub fn base_settings() -> Settings {
     Settings {
         provider: "pretended".into(),
         model: "pretend-1".into(),
         system: "You are a test.".into(),
-        tools: [
-            spec("file.read", Recovery::Repeat, true),
-            spec("system.run", Recovery::Doubt, false),
-            spec("file.write", Recovery::Doubt, false),
-            spec("disk.wipe", Recovery::Doubt, false),
-        ]
-        .into(),
+        tools: tools(),
         policy: Policy {
             mode: Mode::Full,
             channels: Default::default(),
@@ -246,11 +181,38 @@ pub fn base_settings() -> Settings {
             .into(),
         },
         owners: [OWNER.to_string()].into(),
-        channel_chars: [("short".to_string(), 80)].into(),
+        schedule: Vec::new(),
+        zone: "UTC".into(),
+        channel_chars: [("short".to_string(), 80), ("tg".to_string(), 400)].into(),
         limits: Limits {
             max_tool_rounds: 4,
             ..Limits::default()
         },
+    }
+}
+
+fn tools() -> Arc<[ToolSpec]> {
+    let mut tools = schedule_tools();
+    tools.extend([
+        spec("file.read", Recovery::Repeat, true),
+        spec("system.run", Recovery::Doubt, false),
+        spec("file.write", Recovery::Doubt, false),
+        spec("disk.wipe", Recovery::Doubt, false),
+    ]);
+    tools.into()
+}
+
+/// A job of the owner's.
+pub fn job(name: &str, cron: &str, origin: &str, text: &str, missed: Missed) -> JobSpec {
+    JobSpec {
+        name: name.into(),
+        cron: cron.into(),
+        zone: "UTC".into(),
+        text: text.into(),
+        origin: origin.into(),
+        peer: OWNER.into(),
+        session: None,
+        missed,
     }
 }
 

@@ -11,6 +11,7 @@ use openpista_core::effect::{Effect, Op, Outcome};
 use openpista_core::id::{EffectId, SessionId, TurnId};
 use openpista_core::input::{Arrival, Input, Order};
 use openpista_core::message::{Message, Prompt};
+use openpista_core::record::Record;
 use openpista_core::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,9 @@ pub struct Reference {
     stopped: BTreeSet<String>,
     troubled: BTreeSet<SessionId>,
     declined: BTreeSet<(String, String)>,
+    names: BTreeMap<SessionId, String>,
+    /// The keys of what the agent sends itself: what looks like a command there is none.
+    agents: BTreeSet<(String, String)>,
     objection: Option<String>,
 }
 
@@ -55,9 +59,8 @@ impl Reference {
             Event::Sent(arrival) => self.send(arrival),
             Event::Stepped(step) => {
                 self.now = self.now.max(step.at);
-                if let Input::Order(Order::Stop { session, .. }) = &step.line.input {
-                    self.stopped.insert(session.clone());
-                }
+                self.order(&step.line.input);
+                step.line.records.iter().for_each(|r| self.job(r));
             }
             Event::Started {
                 effect,
@@ -76,6 +79,45 @@ impl Reference {
             }
             Event::Shown { delivery, .. } => self.show(story, delivery),
             _ => {}
+        }
+    }
+
+    fn order(&mut self, input: &Input) {
+        let session = match input {
+            Input::Order(Order::Stop { session, .. }) => Some(session.clone()),
+            Input::Order(Order::Cancel { origin, key, .. }) => {
+                let sent = self.sent.get(&(origin.clone(), key.clone()));
+                sent.map(|(a, _)| a.session.as_ref().unwrap_or(&a.origin).clone())
+            }
+            _ => None,
+        };
+        self.stopped.extend(session);
+    }
+
+    /// A job's message is sent by nobody: it is there when the job fires.
+    fn job(&mut self, record: &Record) {
+        let accepted = match record {
+            Record::Accepted(accepted) => accepted,
+            Record::Opened { session, name } => {
+                self.names.insert(*session, name.clone());
+                return;
+            }
+            _ => return,
+        };
+        let key = (accepted.origin.clone(), accepted.key.clone());
+        if accepted.by_agent {
+            self.agents.insert(key.clone());
+        }
+        if accepted.key.starts_with("job:") {
+            let arrival = Arrival {
+                origin: accepted.origin.clone(),
+                key: accepted.key.clone(),
+                peer: accepted.peer.clone(),
+                session: self.names.get(&accepted.session).cloned(),
+                text: accepted.text.clone(),
+                serial: None,
+            };
+            self.sent.insert(key, (arrival, self.now));
         }
     }
 
@@ -104,7 +146,9 @@ impl Reference {
         });
         call.asked = asked;
         let last = call.asked.last().map_or("", String::as_str);
-        let again_and_again = last.contains("loop") || last.contains("bad");
+        let again_and_again = ["loop", "bad", "same", "jobs"]
+            .iter()
+            .any(|wish| last.contains(wish));
         let calls = self.calls.values();
         let rounds = calls.filter(|call| call.turn == model.turn).count();
         let limit = usize::from(story.plan.rules.settings.limits.max_tool_rounds);
@@ -142,7 +186,8 @@ impl Reference {
     fn judge(&self, story: &Story, shown: &Deliver, of: &Arrival, at: Time) -> Option<String> {
         let session = of.session.as_ref().unwrap_or(&of.origin);
         let stopped = self.stopped.contains(session);
-        let command = of.text.starts_with('/');
+        let key = (of.origin.clone(), of.key.clone());
+        let command = of.text.starts_with('/') && !self.agents.contains(&key);
         match &shown.body {
             Body::Question(_) => Some("a question is no end".into()),
             Body::Notice(_) if command || stopped => None,

@@ -8,23 +8,24 @@
 mod act;
 
 use crate::channel::{Channels, REDELIVER_MS};
-use crate::clock::{Agenda, Owner};
+use crate::clock::{Agenda, Owner, Wall};
 use crate::disk::Disk;
 use crate::fault::{Cut, Faults};
 use crate::mutant::Meddling;
-use crate::plan::{Item, Plan};
+use crate::plan::{BEGAN_UNIX_MS, Item, Plan};
 use crate::seed::fingerprint;
 use crate::story::{Event, Stepped, Story};
 use openpista_core::Core;
 use openpista_core::effect::deliver::Deliver;
 use openpista_core::effect::{Effect, Outcome};
 use openpista_core::gate::{Gate, Receipt};
-use openpista_core::id::{Attempt, EffectId};
+use openpista_core::id::{Attempt, EffectId, SessionId};
 use openpista_core::input::{Arrival, Boot, Input, Order};
 use openpista_core::replay::Line;
+use openpista_core::settings::{JobSpec, Settings};
 use openpista_core::time::Time;
 use openpista_core::timer::Timer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How long after healing everything must be quiet, in milliseconds of virtual time: as long as
@@ -42,7 +43,10 @@ enum Due {
     Heal,
     Send(Arrival),
     Again(Arrival),
+    Resend(String, String),
     Order(Order),
+    Clock(i64),
+    Reschedule(Vec<JobSpec>),
     Feed(Input),
     Show(EffectId, Attempt, Deliver),
     Report(EffectId, Attempt, u64),
@@ -81,6 +85,10 @@ struct Counts {
 /// A world that is being run.
 pub struct World {
     plan: Arc<Plan>,
+    settings: Settings,
+    wall: Wall,
+    /// Every session that was ever opened, even if that was lost.
+    sessions: BTreeSet<SessionId>,
     faults: Faults,
     meddling: Meddling,
     agenda: Agenda<Due>,
@@ -118,10 +126,12 @@ impl World {
         for item in &plan.items {
             let (at_ms, due) = match item {
                 Item::Send { at_ms, arrival } => (*at_ms, Due::Send(arrival.clone())),
-                Item::Stop { at_ms, session, by } => {
-                    let (session, by) = (session.clone(), by.clone());
-                    (*at_ms, Due::Order(Order::Stop { session, by }))
+                Item::Again { at_ms, origin, key } => {
+                    (*at_ms, Due::Resend(origin.clone(), key.clone()))
                 }
+                Item::Order { at_ms, order } => (*at_ms, Due::Order(order.clone())),
+                Item::Clock { at_ms, by_ms } => (*at_ms, Due::Clock(*by_ms)),
+                Item::Reschedule { at_ms, schedule } => (*at_ms, Due::Reschedule(schedule.clone())),
                 Item::Answer { .. } | Item::Fault(_) => continue,
             };
             agenda.put(Owner::Outside, Time::from_ms(at_ms), due);
@@ -129,6 +139,9 @@ impl World {
         World {
             faults: Faults::new(plan.faults()),
             channels: Channels::new(plan),
+            settings: plan.rules.settings.clone(),
+            wall: Wall::new(BEGAN_UNIX_MS),
+            sessions: BTreeSet::new(),
             plan: Arc::new(plan.clone()),
             meddling,
             agenda,
@@ -149,6 +162,9 @@ impl World {
         let Some(next) = next.into_iter().flatten().min() else {
             return self.end(true);
         };
+        if self.agenda.next().is_none() && self.rests() {
+            return self.end(true);
+        }
         let patience = self.plan.rules.heal_ms + PATIENCE_MS;
         if next.as_ms() > patience || self.events.len() > MOST_EVENTS {
             return self.end(false);
@@ -158,8 +174,10 @@ impl World {
         while room > 0 && self.dying.is_none() {
             let input = match self.agenda.take_due() {
                 Some(due) => self.happen(due),
-                None if self.is_due() => Some(Input::Tick),
-                None => break,
+                None => match self.due() {
+                    Some(timer) => Some(Input::Tick(timer)),
+                    None => break,
+                },
             };
             if let Some(input) = input {
                 self.step(input);
@@ -172,7 +190,7 @@ impl World {
 
     fn end(&mut self, quiet: bool) -> bool {
         let deadline = self.core.as_ref().and_then(Core::deadline);
-        let idle = self.core.is_some() && self.gate.is_empty() && deadline.is_none();
+        let idle = self.rests() && self.gate.is_empty();
         self.events.push(Event::Ended {
             at: self.agenda.now(),
             quiet: quiet && idle,
@@ -181,14 +199,23 @@ impl World {
         false
     }
 
+    /// Nothing is going on, and the next thing is a job's time at the earliest.
+    fn rests(&self) -> bool {
+        let Some(core) = &self.core else { return false };
+        let busy = |s: &SessionId| core.state().is_busy(*s) || core.state().open_effects(*s) > 0;
+        let jobs = matches!(core.deadline(), None | Some((_, Timer::Job(_))));
+        jobs && !self.sessions.iter().any(busy)
+    }
+
     fn deadline(&self) -> Option<(Time, Timer)> {
         let core = self.core.as_ref().filter(|_| !self.meddling.never_ticks());
         core.and_then(Core::deadline)
     }
 
-    fn is_due(&self) -> bool {
-        self.deadline()
-            .is_some_and(|(at, _)| at <= self.agenda.now())
+    /// The timer that is due.
+    fn due(&self) -> Option<Timer> {
+        let (at, timer) = self.deadline()?;
+        (at <= self.agenda.now()).then_some(timer)
     }
 
     /// Something happens. What the core is to hear of it comes back.
@@ -210,6 +237,19 @@ impl World {
                 self.hand_over(arrival)
             }
             Due::Again(arrival) => self.hand_over(arrival),
+            Due::Resend(origin, key) => {
+                let arrival = self.channels.sent(&origin, &key)?;
+                self.core.is_some().then(|| Input::Arrive(arrival.clone()))
+            }
+            Due::Clock(by_ms) => {
+                self.wall.set(by_ms);
+                let unix_ms = self.wall.unix_ms(self.agenda.now());
+                self.core.is_some().then_some(Input::Wall { unix_ms })
+            }
+            Due::Reschedule(schedule) => {
+                self.settings.schedule = schedule;
+                None
+            }
             Due::Order(order) => self.core.is_some().then_some(Input::Order(order)),
             Due::Feed(Input::Arrive(arrival)) => match self.channels.keeps(&arrival) {
                 true => self.hand_over(arrival),
@@ -284,8 +324,8 @@ impl World {
             self.put(Owner::Process, 3 + index as u64, again);
         }
         Some(Input::Boot(Box::new(Boot {
-            settings: self.plan.rules.settings.clone(),
-            unix_ms: 1_700_000_000_000 + self.agenda.now().as_ms(),
+            settings: self.settings.clone(),
+            unix_ms: self.wall.unix_ms(self.agenda.now()),
         })))
     }
 
@@ -310,13 +350,17 @@ impl World {
             .inputs
             .is_multiple_of(self.plan.rules.look_every);
         let state = looked_at.then(|| fingerprint(&core.snapshot()));
+        self.sessions.extend(line.session);
         self.meddling.line(&mut line);
         if !line.records.is_empty() {
             self.counts.steps += 1;
             self.dying = self.faults.crash(self.counts.steps);
             self.disk.append(line.clone());
-            if self.faults.tick(self.counts.steps) {
-                self.agenda.put(Owner::Process, at, Due::Feed(Input::Tick));
+            if self.faults.tick(self.counts.steps)
+                && let Some((_, timer)) = after
+            {
+                let tick = Due::Feed(Input::Tick(timer));
+                self.agenda.put(Owner::Process, at, tick);
             }
         }
         self.events.push(Event::Stepped(Stepped {
@@ -382,7 +426,8 @@ impl World {
         self.running.clear();
         let through = self.disk.through();
         self.events.push(Event::Crashed { cut, through });
-        self.put(Owner::Outside, RESTART_MS, Due::Start);
+        let down = self.faults.down(self.counts.lives + 1);
+        self.put(Owner::Outside, RESTART_MS + down, Due::Start);
     }
 
     fn put(&mut self, owner: Owner, after_ms: u64, due: Due) {

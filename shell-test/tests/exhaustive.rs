@@ -4,7 +4,7 @@ use openpista_core::effect::Outcome;
 use openpista_core::effect::model::ModelFault;
 use openpista_core::effect::tool::{Exit, Ran};
 use openpista_core::input::Input;
-use openpista_core::record::{Answer, Record, TurnEnd};
+use openpista_core::record::{Answer, Record, TurnEnd, Verdict};
 use openpista_shell_test::exhaustive::{crashes, run, script};
 use openpista_shell_test::law;
 use openpista_shell_test::story::Event;
@@ -74,6 +74,36 @@ fn the_script_has_everything_in_it() {
             }
         )
     });
+    has("yes for the session", &|r| {
+        matches!(
+            r,
+            Record::Decided {
+                answer: Answer::AllowedForSession(_),
+                ..
+            }
+        )
+    });
+    has("call that it allows", &|r| {
+        matches!(r, Record::Judged { verdict: Verdict::Allow { reason }, .. }
+            if reason.contains("for the session"))
+    });
+    has("guest", &|r| matches!(r, Record::Admitted { .. }));
+    has("guest shut out", &|r| matches!(r, Record::Expelled { .. }));
+    has("message taken back", &|r| {
+        matches!(
+            r,
+            Record::TurnEnded {
+                end: TurnEnd::Stopped,
+                turn: None,
+                ..
+            }
+        )
+    });
+    has("clock that is set", &|r| {
+        matches!(r, Record::ClockSet { .. })
+    });
+    let fired = |r: &&&Record| matches!(r, Record::JobFired { .. });
+    assert_eq!(records.iter().filter(fired).count(), 2, "jobs fired");
     let sessions = records
         .iter()
         .filter(|r| matches!(r, Record::Opened { .. }))

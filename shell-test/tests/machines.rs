@@ -8,11 +8,12 @@ use openpista_core::effect::model::{Finish, ModelFault, Reply, Usage};
 use openpista_core::effect::tool::{Clip, Exit, Ran, ToolFault};
 use openpista_core::effect::{Chunk, Op, Outcome};
 use openpista_core::id::{ApprovalId, Attempt, EffectId, Seq};
-use openpista_core::input::{Arrival, Boot, Input, Order};
+use openpista_core::input::{Arrival, Boot, Decision, Input, Order};
 use openpista_core::message::ToolCall;
 use openpista_core::record::Record;
 use openpista_core::replay::{Line, Replay};
 use openpista_core::time::Time;
+use openpista_core::timer::Timer;
 use openpista_shell_test::disk::past;
 use openpista_shell_test::plan::{OWNER, base_settings};
 use proptest::prelude::*;
@@ -25,9 +26,12 @@ enum Poke {
     Finish(u8, i8, Outcome),
     Nonsense(u64, u16, Outcome),
     Progress(u8),
-    Tick,
-    Decide(u8, bool, bool),
+    /// The next timer; or another one.
+    Tick(bool),
+    Decide(u8, Decision, bool),
     Stop(u8),
+    Cancel(u8, u8),
+    Wall(u64),
     Boot,
 }
 
@@ -115,12 +119,20 @@ fn poke() -> impl Strategy<Value = Poke> {
         1 => (any::<u64>(), any::<u16>(), outcome())
             .prop_map(|(seq, slot, outcome)| Poke::Nonsense(seq, slot, outcome)),
         1 => any::<u8>().prop_map(Poke::Progress),
-        6 => Just(Poke::Tick),
-        2 => (any::<u8>(), any::<bool>(), prop::bool::weighted(0.8))
-            .prop_map(|(nth, allow, owner)| Poke::Decide(nth, allow, owner)),
+        6 => prop::bool::weighted(0.9).prop_map(Poke::Tick),
+        2 => (any::<u8>(), decision(), prop::bool::weighted(0.8))
+            .prop_map(|(nth, decision, owner)| Poke::Decide(nth, decision, owner)),
         1 => (0..4u8).prop_map(Poke::Stop),
+        1 => (0..4u8, 0..30u8).prop_map(|(origin, key)| Poke::Cancel(origin, key)),
+        1 => any::<u64>().prop_map(Poke::Wall),
+        1 => (0..3_000_000_000_000u64).prop_map(Poke::Wall),
         1 => Just(Poke::Boot),
     ]
+}
+
+fn decision() -> impl Strategy<Value = Decision> {
+    const ALL: &[Decision] = &[Decision::Allow, Decision::AllowSession, Decision::Deny];
+    prop::sample::select(ALL)
 }
 
 const ORIGINS: [&str; 4] = ["cli:a", "cli:b", "short:c", ""];
@@ -133,7 +145,7 @@ struct Known {
 }
 
 impl Known {
-    fn input(&self, poke: Poke) -> Input {
+    fn input(&self, poke: Poke, deadline: Option<(Time, Timer)>) -> Input {
         let nonsense = EffectId {
             seq: Seq(9_999),
             slot: 9,
@@ -147,6 +159,7 @@ impl Known {
                 peer: who(owner),
                 session: (key % 5 == 0).then(|| "work".into()),
                 text,
+                serial: (origin == 1).then_some(key.into()),
             }),
             Poke::Finish(nth, off, outcome) => {
                 let first = (nonsense, Attempt::FIRST, None);
@@ -175,8 +188,12 @@ impl Known {
                 effect: from_end(nth).map_or(nonsense, |(id, _, _)| *id),
                 chunk: Chunk::Output("…".into()),
             },
-            Poke::Tick => Input::Tick,
-            Poke::Decide(nth, allow, owner) => {
+            Poke::Tick(next) => {
+                let other = Timer::Retry(nonsense);
+                let next = deadline.filter(|_| next);
+                Input::Tick(next.map_or(other, |(_, timer)| timer))
+            }
+            Poke::Decide(nth, decision, owner) => {
                 let question = self.questions.iter().rev().nth(usize::from(nth) % 3);
                 let none = ApprovalId {
                     seq: Seq(77),
@@ -184,7 +201,7 @@ impl Known {
                 };
                 Input::Order(Order::Decide {
                     approval: *question.unwrap_or(&none),
-                    allow,
+                    decision,
                     by: who(owner),
                 })
             }
@@ -192,6 +209,12 @@ impl Known {
                 session: ORIGINS[usize::from(origin)].into(),
                 by: who(true),
             }),
+            Poke::Cancel(origin, key) => Input::Order(Order::Cancel {
+                origin: ORIGINS[usize::from(origin)].into(),
+                key: format!("k{key}"),
+                by: who(true),
+            }),
+            Poke::Wall(unix_ms) => Input::Wall { unix_ms },
             Poke::Boot => boot(),
         }
     }
@@ -257,12 +280,15 @@ proptest! {
                 (1, None) => now.after_ms(ms),
                 _ => Time::from_ms(now.as_ms().saturating_sub(ms)),
             };
-            let input = known.input(poke);
-            let before = (input == Input::Tick).then(|| core.snapshot());
+            let input = known.input(poke, deadline);
+            let ticked = match input {
+                Input::Tick(timer) => Some((timer, core.snapshot())),
+                _ => None,
+            };
             let step = core.step(now, input.clone());
             prop_assert!(step.at >= now);
-            if let Some(before) = before {
-                let due = deadline.is_some_and(|(due, _)| due <= step.at);
+            if let Some((timer, before)) = ticked {
+                let due = deadline.is_some_and(|(due, next)| due <= step.at && next == timer);
                 prop_assert_eq!(due, !step.records.is_empty(), "{:?}", deadline);
                 prop_assert!(due || core.snapshot() == before, "an early tick changed something");
                 prop_assert!(!due || core.deadline() != deadline, "{:?} stays", deadline);
@@ -283,8 +309,8 @@ proptest! {
         // Whatever happened, a start heals it within bounds.
         let _ = core.step(now, boot());
         let mut ticks = 0;
-        while let Some((due, _)) = core.deadline() {
-            let step = core.step(due, Input::Tick);
+        while let Some((due, timer)) = core.deadline() {
+            let step = core.step(due, Input::Tick(timer));
             prop_assert!(!step.records.is_empty());
             ticks += 1;
             prop_assert!(ticks < 50_000, "never quiet");

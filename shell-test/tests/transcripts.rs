@@ -3,7 +3,7 @@
 
 use openpista_core::effect::deliver::Body;
 use openpista_core::effect::{Effect, Op};
-use openpista_core::input::Arrival;
+use openpista_core::input::{Arrival, Decision};
 use openpista_core::limit::Limits;
 use openpista_core::message::{Message, Prompt};
 use openpista_shell_test::exhaustive::{crashed, script};
@@ -85,17 +85,18 @@ fn one(text: &str, limits: impl Fn(&mut Limits), faults: &[Fault]) -> Plan {
             peer: OWNER.into(),
             session: None,
             text: text.into(),
+            serial: None,
         },
     }];
     plan.items.extend(faults.iter().cloned().map(Item::Fault));
     plan
 }
 
-fn answered(nth: u64, allow: bool) -> Item {
+fn answered(nth: u64, decision: Decision) -> Item {
     Item::Answer {
         nth,
         after_ms: 1_000,
-        allow,
+        decision,
         by: OWNER.into(),
     }
 }
@@ -121,8 +122,11 @@ fn what_the_model_is_told_of_its_calls() {
         nth: 2,
         how: ToolTrouble::Fails,
     };
-    plan.items
-        .extend([answered(1, true), answered(2, false), Item::Fault(fails)]);
+    plan.items.extend([
+        answered(1, Decision::Allow),
+        answered(2, Decision::Deny),
+        Item::Fault(fails),
+    ]);
     insta::assert_snapshot!(last_prompt(&world::run(&plan)));
 }
 

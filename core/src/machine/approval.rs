@@ -78,7 +78,9 @@ impl Approvals {
                 };
                 if let Answer::AllowedForSession(_) = answer {
                     let standing = self.standing.entry(sought.session).or_default();
-                    standing.push_back(sought.digest);
+                    if !standing.contains(&sought.digest) {
+                        standing.push_back(sought.digest);
+                    }
                     if standing.len() > limits.grants {
                         standing.pop_front();
                     }
@@ -89,18 +91,28 @@ impl Approvals {
             }
             Record::Intended(effect) => {
                 if let Op::Tool(run) = &effect.op {
-                    let used = |s: &Sought| s.session == run.session && s.call == run.call;
-                    self.granted.retain(|_, s| !used(s));
+                    self.used(run.session, run.call);
                 }
             }
+            Record::Served { session, call, .. } => self.used(*session, *call),
             Record::Refreshed { session } => {
                 self.standing.remove(session);
             }
-            Record::TurnEnded { session, .. } => {
+            Record::TurnEnded {
+                session,
+                turn: Some(_),
+                ..
+            } => {
                 self.open.retain(|_, s| s.session != *session);
                 self.granted.retain(|_, s| s.session != *session);
             }
             _ => {}
         }
+    }
+
+    /// A permission is used up by the call that it was for.
+    fn used(&mut self, session: SessionId, call: u16) {
+        let used = |s: &Sought| s.session == session && s.call == call;
+        self.granted.retain(|_, s| !used(s));
     }
 }

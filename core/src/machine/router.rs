@@ -8,7 +8,7 @@
 
 use crate::id::{MessageId, Seq, SessionId};
 use crate::input::Arrival;
-use crate::record::{Accepted, Command, Record};
+use crate::record::{Accepted, Asked, Command, Record};
 use crate::refusal::Refusal;
 use crate::say;
 use crate::settings::Settings;
@@ -19,8 +19,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+/// The most origins that may write in one session.
+const PLACES: usize = 64;
 /// The longest name of a session, origin, peer or key, in bytes.
 const NAME_BYTES: usize = 256;
+
+/// How the keys of jobs' messages begin. Nobody else may use such a key, and a job uses each once
+/// (law 16), so they take no room among those that are remembered.
+pub(crate) const JOB_KEY: &str = "job:";
 
 /// What the router remembers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +34,8 @@ pub(crate) struct Router {
     sessions: BTreeMap<String, SessionId>,
     names: BTreeMap<SessionId, String>,
     origins: BTreeMap<String, Keys>,
+    /// The origins that wrote in each session.
+    places: BTreeMap<SessionId, BTreeSet<String>>,
     /// People who were let in beside those whom the configuration names, as `channel:user`.
     guests: BTreeSet<String>,
 }
@@ -48,6 +56,17 @@ pub(crate) struct Load {
     pub(crate) deliveries: usize,
 }
 
+/// Who makes a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// Somebody, over a channel.
+    Person,
+    /// The operator, by a job in the configuration: that bounds how many there are.
+    Operator,
+    /// The agent, by a job that it made.
+    Agent,
+}
+
 /// What becomes of an arrival.
 #[derive(Debug)]
 pub(crate) enum Routed {
@@ -60,15 +79,15 @@ pub(crate) enum Routed {
 }
 
 impl Router {
-    /// Routes an arrival. `by_agent`: the agent made it, through a job.
+    /// Routes an arrival.
     pub(crate) fn arrive(
         &self,
         settings: &Settings,
         seq: Seq,
-        (arrival, by_agent): (&Arrival, bool),
+        (arrival, sender): (&Arrival, Sender),
         load: impl Fn(SessionId) -> Load,
     ) -> Routed {
-        if let Err(refusal) = self.check(settings, arrival) {
+        if let Err(refusal) = self.check(settings, arrival, sender) {
             return Routed::Refused(refusal);
         }
         match self.known(arrival) {
@@ -78,6 +97,12 @@ impl Router {
         }
         let name = arrival.session.as_ref().unwrap_or(&arrival.origin);
         let known = self.sessions.get(name).copied();
+        // Other sessions make it so: on the record it would not replay without them (law 11).
+        let seat = self.seats(settings, &arrival.origin, known);
+        if let (Sender::Person, Err(refusal)) = (sender, seat) {
+            return Routed::Refused(refusal);
+        }
+        let by_agent = sender == Sender::Agent;
         let command = command(&arrival.text).filter(|_| !by_agent);
         if let Err(refusal) = self.room(settings, arrival, command, known.map(load)) {
             return Routed::Records(vec![Record::Refused {
@@ -111,7 +136,7 @@ impl Router {
     }
 
     /// May this be looked at at all?
-    fn check(&self, settings: &Settings, arrival: &Arrival) -> Result<(), Refusal> {
+    fn check(&self, settings: &Settings, arrival: &Arrival, sender: Sender) -> Result<(), Refusal> {
         if !self.may_speak(settings, &arrival.peer) {
             return Err(Refusal::Peer(
                 "You are not known here. The owner can let you in.".to_string(),
@@ -129,17 +154,41 @@ impl Router {
                 )));
             }
         }
+        if sender == Sender::Person && arrival.key.starts_with(JOB_KEY) {
+            return Err(Refusal::Peer(format!(
+                "The key must not begin with {JOB_KEY:?}: jobs have such keys."
+            )));
+        }
         if arrival.text.trim().is_empty() {
             return Err(Refusal::Peer("The message is empty.".to_string()));
         }
-        let full = self.origins.len() >= settings.limits.sessions;
-        if full && !self.origins.contains_key(&arrival.origin) {
-            return Err(Refusal::Limit(format!(
-                "There are {} conversations already, as many as [limits] sessions allows.",
-                settings.limits.sessions
-            )));
-        }
         Ok(())
+    }
+
+    /// May there be another session, or another origin in this one?
+    fn seats(
+        &self,
+        settings: &Settings,
+        origin: &str,
+        session: Option<SessionId>,
+    ) -> Result<(), Refusal> {
+        let most = settings.limits.sessions;
+        let Some(session) = session else {
+            if self.sessions.len() < most {
+                return Ok(());
+            }
+            return Err(Refusal::Limit(format!(
+                "There are {most} sessions already, as many as [limits] sessions allows."
+            )));
+        };
+        match self.places.get(&session) {
+            Some(places) if places.len() >= PLACES && !places.contains(origin) => {
+                Err(Refusal::Limit(format!(
+                    "{PLACES} others write in this session already, and there cannot be more."
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Is there room for it?
@@ -159,12 +208,6 @@ impl Router {
             )));
         }
         let Some(load) = load else {
-            if self.sessions.len() >= limits.sessions {
-                return Err(Refusal::Limit(format!(
-                    "There are {} sessions already, as many as [limits] sessions allows.",
-                    limits.sessions
-                )));
-            }
             return Ok(());
         };
         if load.messages >= limits.queued_messages && command.is_none() {
@@ -197,14 +240,55 @@ impl Router {
         settings.owners.contains(peer) || self.guests.contains(peer)
     }
 
-    /// Lets somebody in, or shuts them out. Nothing, if that is how it is already.
+    /// Carries out a text that lets somebody in or shuts them out. That uses up its key, so that
+    /// what is redelivered later cannot undo what was said since.
+    pub(crate) fn admission(
+        &self,
+        settings: &Settings,
+        arrival: &Arrival,
+        (peer, let_in): (&str, bool),
+    ) -> Routed {
+        let by = &arrival.peer;
+        if let Err(refusal) = self.check(settings, arrival, Sender::Person) {
+            return Routed::Refused(refusal);
+        }
+        if self.known(arrival).is_some() {
+            return Routed::Duplicate;
+        }
+        match self.may_admit(settings, peer, by, let_in) {
+            Err(refusal) => Routed::Refused(refusal),
+            Ok(_) => {
+                let asked = Asked {
+                    origin: arrival.origin.clone(),
+                    key: arrival.key.clone(),
+                    serial: arrival.serial,
+                };
+                Routed::Records(vec![admitted(peer, by, let_in, Some(asked))])
+            }
+        }
+    }
+
+    /// Carries out an order that lets somebody in or shuts them out. Nothing, if that is how it is
+    /// already, or who says so has no right to.
     pub(crate) fn admit(
         &self,
         settings: &Settings,
         peer: &str,
         by: &str,
         let_in: bool,
-    ) -> Result<Option<Record>, Refusal> {
+    ) -> Option<Record> {
+        let changes = self.may_admit(settings, peer, by, let_in);
+        matches!(changes, Ok(true)).then(|| admitted(peer, by, let_in, None))
+    }
+
+    /// May that be said, and does it change anything?
+    fn may_admit(
+        &self,
+        settings: &Settings,
+        peer: &str,
+        by: &str,
+        let_in: bool,
+    ) -> Result<bool, Refusal> {
         if !settings.owners.contains(by) {
             return Err(Refusal::Peer(
                 "Only those whom the configuration names can let people in.".to_string(),
@@ -217,8 +301,13 @@ impl Router {
                 "A person is named as CHANNEL:USER, for example telegram:12345.".to_string(),
             ));
         }
+        if !let_in && settings.owners.contains(peer) {
+            return Err(Refusal::Operator(format!(
+                "The configuration names {peer}: take them out there."
+            )));
+        }
         if self.guests.contains(peer) == let_in {
-            return Ok(None);
+            return Ok(false);
         }
         if let_in && self.guests.len() >= settings.limits.guests {
             return Err(Refusal::Limit(format!(
@@ -226,11 +315,7 @@ impl Router {
                 self.guests.len()
             )));
         }
-        let (peer, by) = (peer.to_string(), by.to_string());
-        Ok(Some(match let_in {
-            true => Record::Admitted { peer, by },
-            false => Record::Expelled { peer, by },
-        }))
+        Ok(true)
     }
 
     /// The session of that name.
@@ -250,6 +335,8 @@ impl Router {
                 self.names.insert(*session, name.clone());
             }
             Record::Accepted(accepted) => {
+                let places = self.places.entry(accepted.session).or_default();
+                places.insert(accepted.origin.clone());
                 self.remember(
                     settings,
                     (&accepted.origin, &accepted.key),
@@ -263,13 +350,21 @@ impl Router {
                 serial,
                 ..
             } => self.remember(settings, (origin, key), *serial, true),
-            Record::Admitted { peer, .. } => {
+            Record::Admitted { peer, asked, .. } => {
                 self.guests.insert(peer.clone());
+                self.remember_asked(settings, asked.as_ref());
             }
-            Record::Expelled { peer, .. } => {
+            Record::Expelled { peer, asked, .. } => {
                 self.guests.remove(peer);
+                self.remember_asked(settings, asked.as_ref());
             }
             _ => {}
+        }
+    }
+
+    fn remember_asked(&mut self, settings: &Settings, asked: Option<&Asked>) {
+        if let Some(asked) = asked {
+            self.remember(settings, (&asked.origin, &asked.key), asked.serial, false);
         }
     }
 
@@ -281,15 +376,39 @@ impl Router {
         refused: bool,
     ) {
         let keys = self.origins.entry(origin.to_string()).or_default();
+        if key.starts_with(JOB_KEY) {
+            return;
+        }
         if keys.known.insert(key.to_string(), refused).is_none() {
             keys.oldest_first.push_back((key.to_string(), serial));
         }
         while keys.oldest_first.len() > settings.limits.keys {
-            if let Some((oldest, serial)) = keys.oldest_first.pop_front() {
-                keys.known.remove(&oldest);
+            if let Some((forgotten, serial)) = keys.oldest_first.remove(keys.dispensable()) {
+                keys.known.remove(&forgotten);
                 keys.floor = keys.floor.max(serial);
             }
         }
+    }
+}
+
+impl Keys {
+    /// The place of the key to forget: the oldest, or of numbered ones the lowest. A late message
+    /// with a number between those that are known is then still taken for new.
+    fn dispensable(&self) -> usize {
+        let numbered = self.oldest_first.iter().enumerate();
+        let lowest = numbered.filter_map(|(at, (_, serial))| Some(((*serial)?, at)));
+        match self.oldest_first.front() {
+            Some((_, Some(_))) => lowest.min().map_or(0, |(_, at)| at),
+            _ => 0,
+        }
+    }
+}
+
+fn admitted(peer: &str, by: &str, let_in: bool, asked: Option<Asked>) -> Record {
+    let (peer, by) = (peer.to_string(), by.to_string());
+    match let_in {
+        true => Record::Admitted { peer, by, asked },
+        false => Record::Expelled { peer, by, asked },
     }
 }
 

@@ -188,18 +188,26 @@ impl Turns {
         self.live.get(&session).copied()
     }
 
-    /// The session whose live turn, or whose queue, this message is in.
-    pub(crate) fn holding(&self, origin: &str, key: &str) -> Option<SessionId> {
-        let is = |end: &End| end.origin == origin && end.key == key;
-        let holds = |c: &Conversation| {
-            let members = c.turn.iter().flat_map(|turn| &turn.members);
-            members.chain(c.waiting.iter().map(|w| &w.end)).any(is)
-        };
-        let found = self
-            .live
-            .keys()
-            .find(|id| self.sessions.get(id).is_some_and(holds));
-        found.copied()
+    /// Ends the live turn that this message is in, or drops it if it waits. What else waits goes
+    /// on.
+    pub(crate) fn cancel(&self, origin: &str, key: &str) -> Vec<Record> {
+        let is = |end: &&End| end.origin == origin && end.key == key;
+        let found = self.live.keys().find_map(|session| {
+            let conversation = self.sessions.get(session)?;
+            let turn = conversation.turn.as_ref()?;
+            if turn.members.iter().any(|end| is(&end)) {
+                return Some((*session, Some(turn.id), turn.members.clone()));
+            }
+            let mut waiting = conversation.waiting.iter().map(|w| &w.end);
+            Some((*session, None, vec![waiting.find(is)?.clone()]))
+        });
+        let ended = found.map(|(session, turn, ends)| Record::TurnEnded {
+            session,
+            turn,
+            end: TurnEnd::Stopped,
+            ends,
+        });
+        Vec::from_iter(ended)
     }
 
     /// The next live turn to run out of time.
@@ -218,7 +226,7 @@ impl Turns {
             Record::TurnBegan { .. } => {
                 self.live.insert(session, at.after_ms(limits.turn_ms));
             }
-            Record::TurnEnded { .. } => {
+            Record::TurnEnded { turn: Some(_), .. } => {
                 self.live.remove(&session);
             }
             _ => {}

@@ -7,12 +7,11 @@ use crate::effect::{Op, Recovery};
 use crate::hint::{Activity, Hint};
 use crate::id::{ApprovalId, EffectId, SessionId};
 use crate::input::{Arrival, Decision, Input, Order};
-use crate::machine::router::{self, Routed};
+use crate::machine::router::{self, Routed, Sender};
 use crate::record::{Answer, Record, TurnEnd};
 use crate::say;
 use crate::timer::Timer;
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 impl Stepping<'_> {
@@ -59,47 +58,44 @@ impl Stepping<'_> {
                 .router
                 .may_speak(&self.state.settings, &arrival.peer)
         {
-            let told = self.admit(peer, &arrival.peer, let_in);
-            let (origin, key) = (arrival.origin, arrival.key);
-            self.step.hints.push(Hint::Tell {
-                origin: origin.clone(),
-                key: key.clone(),
-                text: told,
-            });
-            return self.step.hints.push(Hint::Ack { origin, key });
+            let state = &self.state;
+            let routed = state
+                .router
+                .admission(&state.settings, &arrival, (peer, let_in));
+            if matches!(routed, Routed::Duplicate) {
+                self.tell_admission(peer, &arrival.origin, &arrival.key);
+            }
+            return self.routed(&arrival, routed);
         }
-        match self.route((&arrival, false)) {
+        let routed = self.route((&arrival, Sender::Person));
+        self.routed(&arrival, routed);
+    }
+
+    fn routed(&mut self, arrival: &Arrival, routed: Routed) {
+        let (origin, key) = (arrival.origin.clone(), arrival.key.clone());
+        match routed {
             Routed::Records(records) => self.record_all(records),
-            Routed::Duplicate => self.step.hints.push(Hint::Ack {
-                origin: arrival.origin,
-                key: arrival.key,
-            }),
+            Routed::Duplicate => self.step.hints.push(Hint::Ack { origin, key }),
             Routed::Refused(refusal) => self.step.hints.push(Hint::Refuse {
-                origin: arrival.origin,
-                key: arrival.key,
+                origin,
+                key,
                 refusal,
             }),
         }
     }
 
-    pub(super) fn route(&self, arrival: (&Arrival, bool)) -> Routed {
+    pub(super) fn route(&self, arrival: (&Arrival, Sender)) -> Routed {
         let state = &self.state;
         let load = |session| state.load(session);
         let (router, settings) = (&state.router, &state.settings);
         router.arrive(settings, self.step.seq, arrival, load)
     }
 
-    /// Lets somebody in or shuts them out. Everything about it is told in one sentence, and
-    /// saying it twice does no harm.
-    fn admit(&mut self, peer: &str, by: &str, let_in: bool) -> String {
+    /// Lets somebody in or shuts them out.
+    fn admit(&mut self, peer: &str, by: &str, let_in: bool) {
         let state = &self.state;
-        match state.router.admit(&state.settings, peer, by, let_in) {
-            Ok(record) => {
-                self.record_all(record);
-                say::admitted(peer, let_in)
-            }
-            Err(refusal) => refusal.to_string(),
-        }
+        let record = state.router.admit(&state.settings, peer, by, let_in);
+        self.record_all(record);
     }
 
     fn order(&mut self, order: Order) {
@@ -117,22 +113,25 @@ impl Stepping<'_> {
                 self.stop(session);
             }
             Order::Cancel { origin, key, .. } => {
-                let session = self.state.turns.holding(&origin, &key);
-                self.stop(session);
+                let records = self.state.turns.cancel(&origin, &key);
+                self.record_all(records);
             }
-            Order::Admit { peer, by } => drop(self.admit(&peer, &by, true)),
-            Order::Expel { peer, by } => drop(self.admit(&peer, &by, false)),
+            Order::Admit { peer, by } => self.admit(&peer, &by, true),
+            Order::Expel { peer, by } => self.admit(&peer, &by, false),
             Order::Decide {
                 approval,
                 decision,
                 by,
             } => {
+                let due = self.state.approvals.due(approval);
                 let answer = match decision {
-                    Decision::Allow => Answer::Allowed,
-                    Decision::AllowSession => Answer::AllowedForSession,
-                    Decision::Deny => Answer::Denied,
+                    // Nobody may have ticked yet, after a stop for example.
+                    _ if due.is_some_and(|due| due <= self.step.at) => Answer::Expired,
+                    Decision::Allow => Answer::Allowed(by),
+                    Decision::AllowSession => Answer::AllowedForSession(by),
+                    Decision::Deny => Answer::Denied(by),
                 };
-                self.answer(approval, answer(by));
+                self.answer(approval, answer);
             }
         }
     }

@@ -4,7 +4,7 @@ use super::Stepping;
 use crate::effect::deliver::Body;
 use crate::id::{JobId, SessionId};
 use crate::input::Arrival;
-use crate::machine::router::Routed;
+use crate::machine::router::{JOB_KEY, Routed, Sender};
 use crate::machine::schedule::{self, Await, Due};
 use crate::record::Record;
 use crate::say;
@@ -49,14 +49,17 @@ impl Stepping<'_> {
         let spec = &entry.spec;
         let arrival = Arrival {
             origin: spec.origin.clone(),
-            key: format!("job:{job}:{due_unix_ms}"),
+            key: format!("{JOB_KEY}{job}:{due_unix_ms}"),
             peer: spec.peer.clone(),
             session: spec.session.clone(),
             text: spec.text.clone(),
             serial: None,
         };
-        let by_agent = !entry.configured;
-        match self.route((&arrival, by_agent)) {
+        let sender = match entry.configured {
+            true => Sender::Operator,
+            false => Sender::Agent,
+        };
+        match self.route((&arrival, sender)) {
             Routed::Records(records) => {
                 let session = records.iter().find_map(Record::session);
                 let refused = records.iter().find_map(|record| match record {

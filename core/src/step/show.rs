@@ -4,7 +4,7 @@ use super::Stepping;
 use crate::effect::{Op, Outcome};
 use crate::hint::{Activity, Hint};
 use crate::id::SessionId;
-use crate::record::Record;
+use crate::record::{Asked, Record};
 use crate::say;
 use alloc::string::ToString;
 
@@ -17,8 +17,27 @@ impl Stepping<'_> {
         });
     }
 
+    /// Says whether somebody may write: how things stand, not what was asked.
+    pub(super) fn tell_admission(&mut self, peer: &str, origin: &str, key: &str) {
+        let state = &self.state;
+        let may = state.router.may_speak(&state.settings, peer);
+        self.step.hints.push(Hint::Tell {
+            origin: origin.to_string(),
+            key: key.to_string(),
+            text: say::admitted(peer, may),
+        });
+    }
+
     pub(super) fn hint(&mut self, record: &Record) {
         let activity = match record {
+            Record::Admitted { peer, asked, .. } | Record::Expelled { peer, asked, .. } => {
+                if let Some(Asked { origin, key, .. }) = asked {
+                    self.tell_admission(peer, origin, key);
+                    let (origin, key) = (origin.clone(), key.clone());
+                    self.step.hints.push(Hint::Ack { origin, key });
+                }
+                return;
+            }
             Record::Accepted(accepted) => {
                 return self.step.hints.push(Hint::Ack {
                     origin: accepted.origin.clone(),

@@ -72,7 +72,7 @@ pub fn answer(prompt: &Prompt, luck: &mut Rng) -> Reply {
     let called = |m: &&&Message| matches!(m, Message::Assistant { .. });
     let round = messages[last..].iter().filter(called).count();
     let marker = wish.split_whitespace().next().unwrap_or("?");
-    let calls = calls(wish, marker, round);
+    let calls = calls(wish, marker, round, known_job(&messages));
     let text = match calls.is_empty() {
         true => reply(&messages, luck),
         false => String::new(),
@@ -103,8 +103,23 @@ fn reply(messages: &[&Message], luck: &mut Rng) -> String {
         .into()
 }
 
-fn calls(wish: &str, marker: &str, round: usize) -> Vec<ToolCall> {
-    let mut words = wish.split_whitespace().skip(1);
+/// The first job of the last list that the model has read.
+fn known_job(messages: &[&Message]) -> String {
+    let listed = messages.iter().rev().find_map(|message| match message {
+        Message::Tool { content, .. } => content.split(' ').next(),
+        _ => None,
+    });
+    listed.unwrap_or_default().into()
+}
+
+fn calls(wish: &str, marker: &str, round: usize, job: String) -> Vec<ToolCall> {
+    // What a person types as a command stands on a line of its own.
+    let mut words = wish
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1);
     let make = |index: usize, tool: &str, arguments: String| ToolCall {
         id: format!("call_{round}_{index}"),
         tool: tool.into(),
@@ -130,6 +145,12 @@ fn calls(wish: &str, marker: &str, round: usize) -> Vec<ToolCall> {
                         "read" => make(index, "file.read", fresh),
                         "write" => make(index, "file.write", fresh),
                         "wipe" => make(index, "disk.wipe", fresh),
+                        "same" => make(index, "file.write", r#"{"path":"same"}"#.into()),
+                        "jobs" => make(index, "schedule.list", "{}".into()),
+                        "unjob" => {
+                            let id = serde_json::json!({ "id": job.as_str() });
+                            make(index, "schedule.remove", id.to_string())
+                        }
                         "ghost" => make(index, "no_such_tool", fresh),
                         "bad" => make(index, "system.run", r#"{"command":"#.into()),
                         _ => make(index, "system.run", fresh),

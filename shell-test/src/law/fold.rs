@@ -101,9 +101,9 @@ pub fn law_09_every_prefix_restores(evidence: &Evidence<'_>) -> Verdict {
             return broken(9, last, "a start leaves no record");
         }
         let mut patience = 1_000;
-        while let Some((due, Timer::Recover(effect))) = core.deadline() {
+        while let Some((due, timer @ Timer::Recover(effect))) = core.deadline() {
             patience -= 1;
-            if core.step(due, Input::Tick).records.is_empty() || patience == 0 {
+            if core.step(due, Input::Tick(timer)).records.is_empty() || patience == 0 {
                 return broken(9, last, format!("{effect} is never recovered"));
             }
         }

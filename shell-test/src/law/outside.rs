@@ -98,7 +98,8 @@ fn gone(evidence: &Evidence<'_>) -> BTreeSet<MessageId> {
     gone
 }
 
-/// Law 2: no channel is acknowledged before `Accepted` (or `Refused`) is durable.
+/// Law 2: no channel is acknowledged before `Accepted` (or another use of its key) is durable. So
+/// none is told that a message is known which never was.
 pub fn law_02_acknowledged_when_durable(evidence: &Evidence<'_>) -> Verdict {
     let mut lines = Lines::default();
     let mut durable: BTreeSet<(String, String)> = BTreeSet::new();
@@ -107,8 +108,15 @@ pub fn law_02_acknowledged_when_durable(evidence: &Evidence<'_>) -> Verdict {
             durable.extend(line.records.iter().filter_map(|record| match record {
                 Record::Accepted(a) => Some((a.origin.clone(), a.key.clone())),
                 Record::Refused { origin, key, .. } => Some((origin.clone(), key.clone())),
+                Record::Admitted { asked, .. } | Record::Expelled { asked, .. } => {
+                    asked.as_ref().map(|a| (a.origin.clone(), a.key.clone()))
+                }
                 _ => None,
             }));
+        }
+        // Who was told no has been answered, whatever comes of sending it again.
+        if let Event::Declined { origin, key, .. } = event {
+            durable.insert((origin.clone(), key.clone()));
         }
         if let Event::Acked { origin, key } = event
             && !durable.contains(&(origin.clone(), key.clone()))
@@ -123,14 +131,22 @@ pub fn law_02_acknowledged_when_durable(evidence: &Evidence<'_>) -> Verdict {
     Ok(())
 }
 
-/// Law 3: the same (origin, key) is accepted once, across restarts.
+/// Law 3: the same (origin, key) is accepted once, across restarts, whatever comes of it.
 pub fn law_03_accepted_once(evidence: &Evidence<'_>) -> Verdict {
     let mut accepted = BTreeSet::new();
     for (seq, record) in records(&evidence.journal) {
-        if let Record::Accepted(message) = record
-            && !accepted.insert((&message.origin, &message.key))
-        {
-            let (origin, key) = (&message.origin, &message.key);
+        let (origin, key) = match record {
+            Record::Accepted(message) => (&message.origin, &message.key),
+            Record::Refused { origin, key, .. } => (origin, key),
+            Record::Admitted {
+                asked: Some(asked), ..
+            }
+            | Record::Expelled {
+                asked: Some(asked), ..
+            } => (&asked.origin, &asked.key),
+            _ => continue,
+        };
+        if !accepted.insert((origin, key)) {
             return broken(3, seq, format!("{origin} {key} was accepted again"));
         }
     }

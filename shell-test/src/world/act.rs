@@ -35,7 +35,7 @@ impl World {
                     refusal,
                 });
             }
-            Opened::Hint(Hint::Show { .. }) => {}
+            Opened::Hint(Hint::Show { .. } | Hint::Tell { .. }) => {}
             Opened::Effect(cleared) => self.perform(cleared, reach),
         }
     }
@@ -71,7 +71,9 @@ impl World {
             }
             Op::Deliver(delivery) => {
                 self.counts.deliver += 1;
-                let trouble = self.faults.deliver(self.counts.deliver);
+                let now = self.agenda.now();
+                let nth = self.counts.deliver;
+                let trouble = self.faults.deliver(nth, &delivery.origin, now);
                 effect::deliver::pretend(delivery, trouble, &mut luck)
             }
             Op::Cancel(cancel) => self.cancel(cancel, &mut luck),

@@ -44,7 +44,12 @@ impl Conversation {
             Record::Refreshed { .. } => self.transcript = Transcript::default(),
             Record::TurnBegan { turn, .. } => self.turn = Some(Turn::new(*turn, &self.transcript)),
             Record::Joined { messages, .. } => self.join(messages),
-            Record::TurnEnded { ends, .. } => self.close(limits, ends),
+            Record::TurnEnded { turn, ends, .. } => {
+                self.drop_waiting(ends);
+                if turn.is_some() {
+                    self.close(limits);
+                }
+            }
             _ => self.advance(record),
         }
     }
@@ -179,7 +184,12 @@ impl Conversation {
         }
     }
 
-    fn close(&mut self, limits: &Limits, ends: &[End]) {
+    fn drop_waiting(&mut self, ends: &[End]) {
+        let ended = |w: &Waiting| ends.iter().any(|end| end.message == w.end.message);
+        self.waiting.retain(|waiting| !ended(waiting));
+    }
+
+    fn close(&mut self, limits: &Limits) {
         if let Some(turn) = self.turn.take() {
             self.last_origins = turn.origins().into_iter().map(String::from).collect();
             if let Await::Results(calls) = &turn.awaits
@@ -188,8 +198,6 @@ impl Conversation {
                 conclude(&mut self.transcript, calls);
             }
         }
-        let ended = |w: &Waiting| ends.iter().any(|end| end.message == w.end.message);
-        self.waiting.retain(|waiting| !ended(waiting));
         self.transcript.trim(limits);
     }
 }

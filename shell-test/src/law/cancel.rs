@@ -1,0 +1,130 @@
+//! Law 14: what was stopped or taken back goes on no more.
+
+use super::{Evidence, Verdict, broken};
+use crate::story::{Event, Lines};
+use openpista_core::id::{MessageId, SessionId, TurnId};
+use openpista_core::input::{Input, Order};
+use openpista_core::record::{Command, Record};
+use openpista_core::replay::Line;
+use openpista_core::settings::Settings;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Law 14: after a stop, the turn ends at once, and no new intent serves a turn that has ended; a
+/// message that is taken back ends at once, in its turn or in the queue.
+pub fn law_14_nothing_new_after_a_cancel(evidence: &Evidence<'_>) -> Verdict {
+    let settings = &evidence.story.plan.rules.settings;
+    let mut lines = Lines::default();
+    let mut sessions = Sessions::default();
+    for event in &evidence.story.events {
+        lines.follow(event);
+        match event {
+            Event::Stepped(step) => {
+                let heard = sessions.may_order(settings, &step.line.input);
+                if let Err(why) = sessions.follow(&step.line) {
+                    return broken(14, step.line.seq, why);
+                }
+                if let Err(why) = sessions.obeyed(&step.line, heard) {
+                    return broken(14, step.line.seq, why);
+                }
+            }
+            Event::Crashed { .. } => {
+                sessions = Sessions::default();
+                for line in lines.iter() {
+                    if let Err(why) = sessions.follow(line) {
+                        return broken(14, line.seq, why);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    names: BTreeMap<String, SessionId>,
+    live: BTreeMap<SessionId, TurnId>,
+    ended: BTreeSet<TurnId>,
+    open: BTreeMap<(String, String), MessageId>,
+    guests: BTreeSet<String>,
+}
+
+impl Sessions {
+    fn follow(&mut self, line: &Line) -> Result<(), String> {
+        for record in &line.records {
+            match record {
+                Record::Opened { session, name } => {
+                    self.names.insert(name.clone(), *session);
+                }
+                Record::Admitted { peer, .. } => drop(self.guests.insert(peer.clone())),
+                Record::Expelled { peer, .. } => drop(self.guests.remove(peer)),
+                Record::Accepted(a) if a.command.is_none() => {
+                    let key = (a.origin.clone(), a.key.clone());
+                    self.open.insert(key, a.message);
+                }
+                Record::TurnBegan { session, turn } => drop(self.live.insert(*session, *turn)),
+                Record::TurnEnded {
+                    session,
+                    turn,
+                    ends,
+                    ..
+                } => {
+                    self.ended.extend(turn);
+                    if turn.is_some() {
+                        self.live.remove(session);
+                    }
+                    let over = |message: &MessageId| ends.iter().any(|e| e.message == *message);
+                    self.open.retain(|_, message| !over(message));
+                }
+                Record::Intended(effect) => {
+                    if effect.turn().is_some_and(|turn| self.ended.contains(&turn)) {
+                        return Err(format!("{} serves an ended turn", effect.id));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn may_order(&self, settings: &Settings, input: &Input) -> bool {
+        match input {
+            Input::Order(Order::Stop { by, .. } | Order::Cancel { by, .. }) => {
+                settings.owners.contains(by) || self.guests.contains(by)
+            }
+            _ => true,
+        }
+    }
+
+    /// What this step was told to end has ended; or, if nobody was heard, nothing happened.
+    fn obeyed(&self, line: &Line, heard: bool) -> Result<(), String> {
+        if !heard {
+            let nothing = line.records.is_empty();
+            return nothing.then_some(()).ok_or("a stranger was obeyed".into());
+        }
+        let stopped = match &line.input {
+            Input::Order(Order::Cancel { origin, key, .. }) => {
+                let open = self.open.get(&(origin.clone(), key.clone()));
+                return match open {
+                    Some(message) => Err(format!("message {message} survived being taken back")),
+                    None => Ok(()),
+                };
+            }
+            Input::Order(Order::Stop { session, .. }) => self.names.get(session).copied(),
+            _ => line.records.iter().find_map(|record| match record {
+                Record::Accepted(a) if stops(a.command) => Some(a.session),
+                _ => None,
+            }),
+        };
+        let survivor = stopped.and_then(|session| self.live.get(&session));
+        match survivor.filter(|turn| turn.0 != line.seq) {
+            Some(turn) => Err(format!("turn {turn} survived a stop")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn stops(command: Option<Command>) -> bool {
+    matches!(command, Some(Command::Stop | Command::New))
+}
