@@ -1,10 +1,11 @@
 //! A daemon with the gateway as its only channel, on a thread of its own.
 
 use crate::server::Server;
-use async_channel::Receiver;
+use async_channel::{Receiver, Sender};
+use futures_lite::FutureExt;
 use openpista_core::settings::{Mode, Policy, Settings};
 use openpista_shell_smol::client::{Client, Connected};
-use openpista_shell_smol::driver::{Driver, Handle, Leave};
+use openpista_shell_smol::driver::{Driver, Handle};
 use openpista_shell_smol::effect::Hands;
 use openpista_shell_smol::effect::deliver::{Event, Fronts};
 use openpista_shell_smol::effect::model::{self, Models};
@@ -14,12 +15,12 @@ use openpista_shell_smol::secret::{Secret, Secrets};
 use openpista_shell_smol::source::quic::{CHANNEL, Gateway, GatewayConfig, origin_of};
 use smol::LocalExecutor;
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// The owner's token.
 pub(crate) const OWNER: &str = "laptop";
@@ -74,13 +75,16 @@ impl Home {
         configure(&mut config);
         let (base_url, dir) = (server.base_url(), self.path().to_owned());
         let (sender, receiver) = mpsc::channel();
-        let thread = std::thread::spawn(move || live(&dir, base_url, mode, config, &sender));
-        let (gateway, handle) = receiver.recv().unwrap();
+        let (held, killed) = async_channel::bounded(1);
+        let thread = std::thread::spawn(move || {
+            live(&dir, base_url, mode, config, (&sender, &killed));
+        });
+        let gateway = receiver.recv().unwrap();
         Daemon {
             address: gateway.local_addr(),
             client: client_of(&gateway, &self.token),
             gateway: Some(gateway),
-            handle,
+            held,
             thread: Some(thread),
         }
     }
@@ -99,14 +103,18 @@ fn live(
     base_url: String,
     mode: Mode,
     config: GatewayConfig,
-    ready: &mpsc::Sender<(Gateway, Handle)>,
+    (ready, killed): (&mpsc::Sender<Gateway>, &Receiver<Infallible>),
 ) {
     let executor = Rc::new(LocalExecutor::new());
     let (driver, handle, events, settings) = prepare(dir, base_url, mode, &executor);
     let lookup = Lookup::open(&database(dir)).unwrap();
-    let gateway = Gateway::start(config, handle.clone(), events, lookup).unwrap();
-    ready.send((gateway, handle)).unwrap();
-    smol::block_on(executor.run(driver.run(settings))).unwrap();
+    let gateway = Gateway::start(config, handle, events, lookup).unwrap();
+    ready.send(gateway).unwrap();
+    let killed = async {
+        let _ = killed.recv().await;
+        Ok(())
+    };
+    smol::block_on(executor.run(driver.run(settings).or(killed))).unwrap();
 }
 
 /// A loop that does not run yet, its handle, and what its one front end receives.
@@ -158,7 +166,8 @@ pub(crate) struct Daemon {
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
     gateway: Option<Gateway>,
-    handle: Handle,
+    /// Its loop is dropped as it stands when this is closed.
+    held: Sender<Infallible>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -175,7 +184,7 @@ impl Daemon {
         client_of(self.gateway(), token)
     }
 
-    /// Ends without waiting for what runs.
+    /// Closes the gateway and crashes: what runs is never heard of again.
     pub(crate) fn stop(mut self) {
         self.end();
     }
@@ -184,7 +193,7 @@ impl Daemon {
         if let Some(gateway) = self.gateway.take() {
             smol::block_on(gateway.close());
         }
-        self.handle.leave(Leave::Within(Duration::ZERO));
+        self.held.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

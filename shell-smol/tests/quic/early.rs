@@ -50,6 +50,8 @@ fn early_data_that_is_sent_again_in_another_flight_runs_once() {
             let response = exchange.response().await.unwrap();
             assert_eq!(response, ("once".to_owned(), false));
             assert!(early.taken_early().await);
+            // The next ticket has come when this has.
+            early.ping().await.unwrap();
             early.close().await;
         }
     });
@@ -127,6 +129,23 @@ impl Drop for Relay {
     }
 }
 
+/// Sends a flight from elsewhere until the gateway answers its handshake. Before that the first
+/// connection may not be forgotten yet, and the copies go to it.
+fn replay(flight: &[Vec<u8>], gateway: SocketAddr) {
+    for _ in 0..300 {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let patience = Some(Duration::from_millis(200));
+        socket.set_read_timeout(patience).unwrap();
+        for datagram in flight {
+            socket.send_to(datagram, gateway).unwrap();
+        }
+        if socket.recv(&mut [0; 65_536]).is_ok() {
+            return;
+        }
+    }
+    panic!("the gateway never answered the replay");
+}
+
 #[test]
 fn a_captured_flight_that_is_sent_twice_runs_once() {
     let (home, server) = (Home::new(), echo());
@@ -154,18 +173,9 @@ fn a_captured_flight_that_is_sent_twice_runs_once() {
             assert_eq!(response, (text.clone(), false));
             let flight = relay.flight.lock().unwrap().clone();
             assert!(!flight.is_empty(), "something was captured");
-            drop(early);
-            for _ in 0..3 {
-                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-                socket
-                    .set_read_timeout(Some(Duration::from_secs(5)))
-                    .unwrap();
-                for datagram in &flight {
-                    socket.send_to(datagram, daemon.address).unwrap();
-                }
-                // The gateway has looked at it: it answers the handshake.
-                socket.recv(&mut [0; 65_536]).unwrap();
-            }
+            drop(exchange);
+            early.close().await;
+            replay(&flight, daemon.address);
             // Whatever came of it is before this in the journal.
             let connected = daemon.connect().await;
             let mut after = connected
@@ -179,6 +189,7 @@ fn a_captured_flight_that_is_sent_twice_runs_once() {
             .iter()
             .filter(|r| r.last("user").as_deref() == Some(&text));
         assert_eq!(about.count(), 1);
-        assert_eq!(home.recorded(&format!("\"text\":\"{text}\"")), 1);
+        let messages = if twice { 4 } else { 2 };
+        assert_eq!(home.recorded("\"accepted\""), messages);
     }
 }

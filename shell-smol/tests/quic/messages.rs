@@ -195,7 +195,7 @@ fn a_client_that_was_gone_gets_what_it_missed() {
         connected.close().await;
         door.open();
         // Not before it is durable: nobody else would say when.
-        while home.recorded("re: slow") < 2 {
+        while home.recorded("\"queued\"") == 0 {
             smol::Timer::after(Duration::from_millis(10)).await;
         }
         let connected = daemon.connect().await;
@@ -474,7 +474,7 @@ fn a_response_of_any_length_and_content_comes_whole_or_with_a_mark() {
         let (content, is_error) = ask(&connected, "k", "hello").await;
         assert!(!is_error && content.starts_with("\u{1}\u{1}"));
         assert!(
-            content.ends_with(" bytes did not fit]"),
+            content.ends_with(" more bytes did not fit]"),
             "{}",
             content.len()
         );

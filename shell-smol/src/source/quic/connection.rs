@@ -261,8 +261,9 @@ async fn attend(client: Arc<Client>, mut control: SendStream) {
         let Some(frame) = next.or(closed.as_mut()).await else {
             return;
         };
-        let frame = exchange::fitting(frame);
-        if stream::write_bytes(&mut control, &frame).await.is_err() {
+        if let Some(bytes) = exchange::fitting(frame)
+            && stream::write_bytes(&mut control, &bytes).await.is_err()
+        {
             return;
         }
     }

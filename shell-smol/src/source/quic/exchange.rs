@@ -44,7 +44,10 @@ impl Stream {
     }
 
     async fn say(&mut self, frame: ServerFrame) -> Result<(), Broken> {
-        stream::write_bytes(&mut self.send, &fitting(frame)).await
+        match fitting(frame) {
+            Some(bytes) => stream::write_bytes(&mut self.send, &bytes).await,
+            None => Ok(()),
+        }
     }
 
     async fn refuse(&mut self, message: &str) -> Result<(), Broken> {
@@ -301,10 +304,12 @@ impl Exchange<'_> {
     }
 }
 
-/// The bytes of a frame. What does not fit is cut with a mark, or said to be too long.
-pub(super) fn fitting(frame: ServerFrame) -> Vec<u8> {
-    let Err(too_large) = frame::encode(&frame) else {
-        return frame::encode(&frame).unwrap_or_default();
+/// The bytes of a frame. A response that does not fit is cut with a mark, a question is said to be
+/// too long, and progress is lost: none.
+pub(super) fn fitting(frame: ServerFrame) -> Option<Vec<u8>> {
+    let too_large = match frame::encode(&frame) {
+        Ok(bytes) => return Some(bytes),
+        Err(too_large) => too_large,
     };
     let short = match frame {
         ServerFrame::Response {
@@ -316,7 +321,7 @@ pub(super) fn fitting(frame: ServerFrame) -> Vec<u8> {
             let cut = content.len() - end;
             ServerFrame::Response {
                 id,
-                content: format!("{}\n[{cut} bytes did not fit]", &content[..end]),
+                content: format!("{}\n[{cut} more bytes did not fit]", &content[..end]),
                 is_error,
             }
         }
@@ -326,9 +331,7 @@ pub(super) fn fitting(frame: ServerFrame) -> Vec<u8> {
                  Answer it in another channel, or send /stop."
             ),
         },
-        _ => ServerFrame::Error {
-            message: too_large.to_string(),
-        },
+        _ => return None,
     };
-    frame::encode(&short).unwrap_or_default()
+    frame::encode(&short).ok()
 }
