@@ -26,8 +26,8 @@ use ureq::Agent;
 use ureq::http::Uri;
 
 const CONNECT: Duration = Duration::from_secs(10);
-/// Less than the core waits for a delivery.
-const CALL: Duration = Duration::from_secs(20);
+/// Two of them take less than the core waits for a delivery.
+const CALL: Duration = Duration::from_secs(12);
 const DOWNLOAD: Duration = Duration::from_secs(120);
 /// How much longer than it promised an answer to a poll may take.
 const POLL_GRACE: Duration = Duration::from_secs(10);
@@ -230,9 +230,10 @@ impl Api {
             Error::HttpUreq(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => {
                 Fault::Unsent("[channels.telegram] api_url or token does not make a URL".to_owned())
             }
-            Error::HttpUreq(ureq::Error::ConnectionFailed) => {
-                Fault::Unsent("the server cannot be reached".to_owned())
-            }
+            Error::HttpUreq(
+                ureq::Error::ConnectionFailed
+                | ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve),
+            ) => Fault::Unsent("the server cannot be reached".to_owned()),
             error => Fault::Unreachable(self.clean(&error.to_string())),
         }
     }

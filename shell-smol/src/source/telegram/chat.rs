@@ -1,6 +1,7 @@
 //! What one conversation sees of a turn that runs: that the bot is typing, and the reply as it
 //! grows. All of it may be lost, so all of it is in memory, and bounded.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How often the typing indicator is renewed: it goes out after five seconds.
@@ -19,12 +20,15 @@ pub(super) enum Due {
     Grown,
 }
 
+/// How many messages may be on their way to their end; of more, the oldest are not waited for.
+const OPEN: usize = 256;
+
 /// A conversation in which something goes on.
 #[derive(Debug)]
 pub(super) struct Chat {
     every: Duration,
-    /// The newest message that has not come to its end.
-    newest: Option<i64>,
+    /// The messages that have not come to their end, by their updates.
+    open: BTreeSet<i64>,
     /// A turn runs, and does not wait for a person.
     working: bool,
     typing_at: Instant,
@@ -46,7 +50,7 @@ impl Chat {
         let now = Instant::now();
         Chat {
             every,
-            newest: None,
+            open: BTreeSet::new(),
             working: false,
             typing_at: now,
             text: String::new(),
@@ -60,14 +64,19 @@ impl Chat {
 
     /// A message was accepted.
     pub(super) fn accepted(&mut self, update: i64) {
-        self.newest = self.newest.max(Some(update));
+        self.open.insert(update);
+        if self.open.len() > OPEN {
+            self.open.pop_first();
+        }
     }
 
     /// These messages have come to their end.
     pub(super) fn ended(&mut self, updates: impl Iterator<Item = i64>) {
-        let last = updates.max();
-        if last.is_some() && last >= self.newest {
-            self.newest = None;
+        let before = self.open.len();
+        updates.for_each(|update| {
+            self.open.remove(&update);
+        });
+        if before > 0 && self.open.is_empty() {
             self.working = false;
             self.begin_text();
         }
@@ -75,7 +84,7 @@ impl Chat {
 
     /// The turn goes on.
     pub(super) fn works(&mut self) {
-        self.working = self.newest.is_some();
+        self.working = self.is_busy();
     }
 
     /// The turn waits for a person: nobody types, and what was shown of the reply stays.
@@ -94,7 +103,7 @@ impl Chat {
 
     /// The reply grows.
     pub(super) fn grow(&mut self, more: &str, now: Instant) {
-        if self.newest.is_none() || self.room == 0 {
+        if !self.is_busy() || self.room == 0 {
             return;
         }
         if self.text.is_empty() {
@@ -147,12 +156,12 @@ impl Chat {
 
     /// A message has not come to its end.
     pub(super) fn is_busy(&self) -> bool {
-        self.newest.is_some()
+        !self.open.is_empty()
     }
 
     /// Nothing goes on any more.
     pub(super) fn is_over(&self) -> bool {
-        self.newest.is_none() && self.message.is_none() && self.unsent.is_none()
+        !self.is_busy() && self.message.is_none() && self.unsent.is_none()
     }
 }
 
@@ -176,8 +185,12 @@ mod tests {
         assert_eq!(chat.due(now), Some(Due::Typing));
         assert_eq!(chat.due(now + SECOND), None);
         assert_eq!(chat.due(now + 4 * SECOND), Some(Due::Typing));
-        chat.ended([4].into_iter());
-        assert!(chat.next().is_some(), "a later message waits");
+        chat.accepted(6);
+        chat.ended([6].into_iter());
+        assert!(
+            chat.next().is_some(),
+            "an earlier message is not at its end"
+        );
         chat.ended([5].into_iter());
         assert_eq!(chat.next(), None);
         assert!(chat.is_over());

@@ -225,8 +225,9 @@ fn marked(text: &str, at: usize, depth: usize) -> Option<(String, usize)> {
     let rest = &text[at..];
     let (mark, tag) = MARKS.iter().find(|(mark, _)| rest.starts_with(mark))?;
     let before = text[..at].chars().next_back();
-    // Inside of a word an underscore is a letter.
-    if mark.starts_with('_') && before.is_some_and(char::is_alphanumeric) {
+    // Inside of a word, a name or a path an underscore is a letter.
+    let opens = |c: char| c.is_whitespace() || "([{\"'*~_".contains(c);
+    if mark.starts_with('_') && !before.is_none_or(opens) {
         return None;
     }
     let body = &rest[mark.len()..];
@@ -236,7 +237,11 @@ fn marked(text: &str, at: usize, depth: usize) -> Option<(String, usize)> {
     let single = mark.chars().next()?;
     let mut from = 0;
     loop {
-        let end = from + body[from..].find(mark)?;
+        let mut end = from + body[from..].find(mark)?;
+        // Of a longer run the last marks are the outer ones.
+        while mark.len() == 2 && body[end + 2..].starts_with(single) {
+            end += 1;
+        }
         let after = body[end + mark.len()..].chars().next();
         let inner = &body[..end];
         let doubled = mark.len() == 1 && (after == Some(single) || inner.ends_with(single));

@@ -266,8 +266,8 @@ impl Front {
             CameOfIt::NotTheirs => ("You may not answer this.", None),
             CameOfIt::Late => (
                 "This was answered already or has expired.",
-                // What a button of ours has become stays.
-                question::pressed(&press.data).map(|_| no_buttons()),
+                // What the buttons have become stays.
+                (press.live && question::pressed(&press.data).is_some()).then(no_buttons),
             ),
         };
         let params = AnswerCallbackQueryParams::builder()

@@ -1,13 +1,13 @@
 //! Telegram, as a source of messages and a front end.
 //!
-//! Two threads. [`poll`] asks for updates and acknowledges what is settled; [`front`] takes them
+//! Two threads. `poll` asks for updates and acknowledges what is settled; `front` takes them
 //! in, and shows what the core has to say. A chat is a session, and so is each topic of a forum.
 //! In groups the bot hears what mentions it or replies to it, and nothing else. Edited messages are
 //! not heard: what was answered stays as it was asked. A person whom nobody let in gets one hint an
 //! hour and leaves no trace.
 //!
 //! Nothing is decided here about *whether*: who may speak, what runs and what is tried again is the
-//! core's. The bot's token never leaves [`api`].
+//! core's. The bot's token never leaves `api`.
 
 mod api;
 mod chat;

@@ -19,7 +19,7 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 /// How long one batch is waited for before the next poll.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The wait between polls that bring nothing but what is known.
 const STALE: Duration = Duration::from_secs(1);
 /// After so long an update that nobody settled is handed on again.
@@ -184,7 +184,8 @@ impl Poller {
     }
 
     fn is_stopped(&self) -> bool {
-        self.lines.stop.is_closed()
+        // Without a front end nothing could be settled.
+        self.lines.stop.is_closed() || self.lines.updates.is_closed()
     }
 
     /// The server answers.

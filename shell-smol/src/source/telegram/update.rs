@@ -125,6 +125,8 @@ pub struct Press {
     pub name: String,
     /// What the button says to us.
     pub data: String,
+    /// The button was still below the message.
+    pub live: bool,
 }
 
 /// Reads an update; none when it has no number.
@@ -150,10 +152,10 @@ struct Raw {
     reply_to_message: Option<RawReply>,
     text: Option<String>,
     #[serde(default)]
-    entities: Vec<MessageEntity>,
+    entities: Vec<Value>,
     caption: Option<String>,
     #[serde(default)]
-    caption_entities: Vec<MessageEntity>,
+    caption_entities: Vec<Value>,
     #[serde(default)]
     photo: Vec<PhotoSize>,
     document: Option<Document>,
@@ -218,7 +220,11 @@ fn message(value: &Value, me: &Me) -> Option<Message> {
             thread: raw.message_thread_id.filter(|_| raw.is_topic_message),
         },
         user,
-        text: words.text,
+        text: match (words.text.is_empty(), &attachment) {
+            // Somebody called, and said nothing.
+            (true, None) => "/help".to_owned(),
+            _ => words.text,
+        },
         attachment,
     })
 }
@@ -256,11 +262,13 @@ struct Words {
 }
 
 impl Words {
-    fn read(text: &str, entities: &[MessageEntity], me: &Me) -> Words {
+    fn read(text: &str, entities: &[Value], me: &Me) -> Words {
         let units: Vec<u16> = text.encode_utf16().collect();
         let mut kept = vec![true; units.len()];
         let mut addressed = false;
-        for entity in entities {
+        // One that cannot be read is none.
+        let entities = entities.iter().map(MessageEntity::deserialize);
+        for entity in entities.flatten() {
             let start = usize::from(entity.offset);
             let end = start + usize::from(entity.length);
             let Some(slice) = units.get(start..end) else {
@@ -334,6 +342,8 @@ struct RawSeat {
     message_thread_id: Option<i32>,
     #[serde(default)]
     is_topic_message: bool,
+    #[serde(default)]
+    reply_markup: Value,
 }
 
 fn press(value: &Value) -> Option<Press> {
@@ -344,6 +354,13 @@ fn press(value: &Value) -> Option<Press> {
         data,
     } = RawPress::deserialize(value).ok()?;
     let seat = message.and_then(|value| RawSeat::deserialize(value).ok());
+    let data = data.unwrap_or_default();
+    let rows = seat
+        .as_ref()
+        .map(|seat| &seat.reply_markup["inline_keyboard"]);
+    let rows = rows.and_then(Value::as_array).into_iter().flatten();
+    let mut buttons = rows.filter_map(Value::as_array).flatten();
+    let live = buttons.any(|button| button["callback_data"] == data.as_str());
     let message = seat.map(|seat| {
         let place = Place {
             chat: seat.chat.id,
@@ -358,6 +375,7 @@ fn press(value: &Value) -> Option<Press> {
         name: from
             .username
             .map_or(from.first_name, |name| format!("@{name}")),
-        data: data.unwrap_or_default(),
+        data,
+        live,
     })
 }
