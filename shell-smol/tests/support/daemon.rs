@@ -25,26 +25,25 @@ impl Daemon {
     /// Starts it and waits until it is ready.
     pub fn of(home: &Home) -> Daemon {
         let mut child = home.start(&["start"]);
-        let mut rest = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut said = Vec::new();
-        loop {
+        let rest = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut daemon = Daemon {
+            child,
+            said: Vec::new(),
+            rest,
+        };
+        while !daemon.is_ready() {
             let mut line = String::new();
-            let read = rest.read_line(&mut line).expect("UTF-8");
-            if read == 0 {
-                let mut err = String::new();
-                let _ = child
-                    .stderr
-                    .take()
-                    .expect("a pipe")
-                    .read_to_string(&mut err);
-                panic!("it did not start: {err}");
+            if daemon.rest.read_line(&mut line).expect("UTF-8") == 0 {
+                panic!("it did not start: {:?}", daemon.end());
             }
-            let ready = line.starts_with("ready");
-            said.push(line.trim_end().to_owned());
-            if ready {
-                return Daemon { child, said, rest };
-            }
+            daemon.said.push(line.trim_end().to_owned());
         }
+        daemon
+    }
+
+    fn is_ready(&self) -> bool {
+        let last = self.said.last();
+        last.is_some_and(|line| line.starts_with("ready"))
     }
 
     /// What stands behind `name: ` in what it said.
