@@ -1,8 +1,8 @@
 //! What became of each message of a client of the gateway, so that one who asks again is told the
 //! same and nothing runs twice, however long ago it was.
 //!
-//! Written with the records that say it (`projection.rs`), for the gateway's origins alone: other
-//! channels never ask. [`Lookup`] reads it beside the process that writes.
+//! Written with the records that say it (`projection.rs`), for the origins of the gateway and of this
+//! machine's terminal: other channels never ask. [`Lookup`] reads it beside the process that writes.
 
 use super::error::JournalError;
 use super::token::{self, Tokens};

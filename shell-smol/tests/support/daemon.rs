@@ -24,27 +24,26 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it and waits until it is ready.
     pub fn of(home: &Home) -> Daemon {
-        Daemon::ready(home.start(&["start"]))
-    }
-
-    fn ready(mut child: Child) -> Daemon {
+        let mut child = home.start(&["start"]);
         let rest = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut daemon = Daemon {
             child,
             said: Vec::new(),
             rest,
         };
-        while !daemon.said.iter().any(|line| line.starts_with("ready")) {
+        while !daemon.is_ready() {
             let mut line = String::new();
             if daemon.rest.read_line(&mut line).expect("UTF-8") == 0 {
-                let mut err = String::new();
-                let said = daemon.child.stderr.take().expect("a pipe");
-                let _ = BufReader::new(said).read_to_string(&mut err);
-                panic!("it did not start: {err}");
+                panic!("it did not start: {:?}", daemon.end());
             }
             daemon.said.push(line.trim_end().to_owned());
         }
         daemon
+    }
+
+    fn is_ready(&self) -> bool {
+        let last = self.said.last();
+        last.is_some_and(|line| line.starts_with("ready"))
     }
 
     /// What stands behind `name: ` in what it said.

@@ -20,14 +20,14 @@ CREATE TABLE tokens (
 INSERT OR IGNORE INTO responses (origin, key, content, is_error, seq)
 SELECT record.value ->> '$.accepted.origin', record.value ->> '$.accepted.key', NULL, 0, steps.seq
 FROM steps, json_each(steps.records) AS record
-WHERE record.value ->> '$.accepted.origin' LIKE 'quic:%'
+WHERE (record.value ->> '$.accepted.origin' LIKE 'quic:%' OR record.value ->> '$.accepted.origin' LIKE 'cli:%')
 ORDER BY steps.seq;
 
 INSERT INTO responses (origin, key, content, is_error, seq)
 SELECT record.value ->> '$.refused.origin', record.value ->> '$.refused.key',
        record.value ->> '$.refused.refusal.reason', 1, steps.seq
 FROM steps, json_each(steps.records) AS record
-WHERE record.value ->> '$.refused.origin' LIKE 'quic:%'
+WHERE (record.value ->> '$.refused.origin' LIKE 'quic:%' OR record.value ->> '$.refused.origin' LIKE 'cli:%')
 ON CONFLICT (origin, key) DO NOTHING;
 
 INSERT INTO responses (origin, key, content, is_error, seq)
@@ -38,7 +38,7 @@ SELECT ending.value ->> '$.origin', ending.value ->> '$.key',
        record.value -> '$.queued.body.failure' IS NOT NULL,
        steps.seq
 FROM steps, json_each(steps.records) AS record, json_each(record.value, '$.queued.ends') AS ending
-WHERE ending.value ->> '$.origin' LIKE 'quic:%'
+WHERE (ending.value ->> '$.origin' LIKE 'quic:%' OR ending.value ->> '$.origin' LIKE 'cli:%')
 ORDER BY steps.seq
 ON CONFLICT (origin, key) DO UPDATE
 SET content = excluded.content, is_error = excluded.is_error, seq = excluded.seq
