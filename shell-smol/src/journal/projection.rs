@@ -11,7 +11,7 @@ use openpista_core::effect::Outcome;
 use openpista_core::effect::deliver::Body;
 use openpista_core::effect::tool::render;
 use openpista_core::effect::{Effect, Op};
-use openpista_core::id::{EffectId, Seq, SessionId};
+use openpista_core::id::{ApprovalId, EffectId, Seq, SessionId};
 use openpista_core::message::ToolCall;
 use openpista_core::record::{Answer, Record, TurnEnd, Verdict};
 use openpista_core::time::Time;
@@ -94,17 +94,7 @@ impl Step<'_> {
                 session,
                 approval,
                 answer,
-            } => match answer {
-                Answer::Allowed(_) | Answer::AllowedForSession(_) => Ok(()),
-                Answer::Denied(by) => {
-                    let text = format!("[denied by {by}]");
-                    self.call_result(*session, approval.seq, approval.slot, &text)
-                }
-                Answer::Expired => {
-                    let text = "[denied: nobody answered in time]";
-                    self.call_result(*session, approval.seq, approval.slot, text)
-                }
-            },
+            } => self.decision(*session, *approval, answer),
             Record::Served {
                 session,
                 call,
@@ -120,6 +110,21 @@ impl Step<'_> {
             },
             _ => Ok(()),
         }
+    }
+
+    /// Adds the result of a call that a person did not allow.
+    fn decision(
+        &self,
+        session: SessionId,
+        approval: ApprovalId,
+        answer: &Answer,
+    ) -> rusqlite::Result<()> {
+        let text = match answer {
+            Answer::Allowed(_) | Answer::AllowedForSession(_) => return Ok(()),
+            Answer::Denied(by) => format!("[denied by {by}]"),
+            Answer::Expired => "[denied: nobody answered in time]".to_owned(),
+        };
+        self.call_result(session, approval.seq, approval.slot, &text)
     }
 
     fn responses(&self) -> Responses<'_> {
