@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use smol::block_on;
 use std::net::UdpSocket;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 /// was given the file.
 pub(crate) async fn dial(home: &Home, daemon: &Daemon) -> Result<Connection, ConnectionError> {
     let endpoint = endpoint();
-    let connecting = endpoint.connect_with(trusting(home), daemon.address, "localhost");
+    let connecting = endpoint.connect_with(trusting(home.path()), daemon.address, "localhost");
     connecting.unwrap().await
 }
 
@@ -30,8 +31,8 @@ pub(crate) fn endpoint() -> Endpoint {
     Endpoint::new(EndpointConfig::default(), None, socket, runtime).unwrap()
 }
 
-pub(crate) fn trusting(home: &Home) -> quinn::ClientConfig {
-    let file = home.path().join(CERTIFICATE_FILE);
+pub(crate) fn trusting(data_dir: &Path) -> quinn::ClientConfig {
+    let file = data_dir.join(CERTIFICATE_FILE);
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(file).unwrap())

@@ -84,13 +84,12 @@ fn safe(name: &str) -> String {
         false => '_',
     };
     let name: String = name.trim().chars().map(plain).collect();
-    let name = name.trim_start_matches('.');
     // The end says what kind of file it is.
     let skip = name.chars().count().saturating_sub(NAME_CHARS);
-    let name: String = name.chars().skip(skip).collect();
-    match name.is_empty() {
-        true => "file".to_owned(),
-        false => name,
+    let end: String = name.chars().skip(skip).collect();
+    match end.trim_start_matches('.') {
+        "" => "file".to_owned(),
+        name => name.to_owned(),
     }
 }
 
