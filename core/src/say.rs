@@ -206,7 +206,7 @@ fn rejected(settings: &Settings, status: u16, message: &str) -> String {
 pub(crate) fn admitted(peer: &str, let_in: bool) -> String {
     match let_in {
         true => format!("{peer} may write to me now. Take it back with /forbid {peer}."),
-        false => format!("{peer} may not write to me."),
+        false => format!("{peer} may not write to me any more."),
     }
 }
 

@@ -208,7 +208,7 @@ fn law_03_letting_somebody_in_is_not_repeated_by_a_redelivery() {
     assert_eq!(again, []);
     let eve = bench.arrive("cli:b", "k1", "cli:eve", "hello", None);
     assert_eq!(eve, [], "eve is in again");
-    let shut = "cli:eve may not write to me.";
+    let shut = "cli:eve may not write to me any more.";
     assert_eq!(bench.told()[1..], [shut, shut], "how things stand");
     bench.check();
 }

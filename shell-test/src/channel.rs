@@ -69,9 +69,11 @@ impl Channels {
         self.unacknowledged.contains_key(&key)
     }
 
-    /// What is handed over again after a crash.
+    /// What is handed over again after a crash: what is numbered, in that order.
     pub fn unacknowledged(&self) -> Vec<Arrival> {
-        self.unacknowledged.values().cloned().collect()
+        let mut kept: Vec<Arrival> = self.unacknowledged.values().cloned().collect();
+        kept.sort_by_key(|arrival| arrival.serial);
+        kept
     }
 
     /// A question appeared before a person: what they will say to it.

@@ -45,7 +45,23 @@ pub fn script() -> Plan {
         stranger(80_000),
     ];
     items.extend(channels());
-    let faults = [
+    items.extend(faults().map(Item::Fault));
+    Plan {
+        rules: Rules {
+            seed: 7,
+            batch: 1,
+            snapshot_every: 16,
+            look_every: 12,
+            heal_ms: 200_000,
+            settings,
+        },
+        items,
+    }
+}
+
+/// What goes wrong in it.
+fn faults() -> [Fault; 10] {
+    [
         Fault::Model {
             nth: 3,
             how: ModelTrouble::RateLimited,
@@ -74,19 +90,7 @@ pub fn script() -> Plan {
         Fault::Again { nth: 4 },
         Fault::LoseAck { nth: 1 },
         Fault::Tick { step: 12 },
-    ];
-    items.extend(faults.map(Item::Fault));
-    Plan {
-        rules: Rules {
-            seed: 7,
-            batch: 1,
-            snapshot_every: 16,
-            look_every: 12,
-            heal_ms: 200_000,
-            settings,
-        },
-        items,
-    }
+    ]
 }
 
 /// What comes over a channel that numbers its messages, out of order and again; a guest who comes

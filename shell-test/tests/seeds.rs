@@ -3,11 +3,13 @@
 //! `OPENPISTA_SEEDS=N` runs N of them, `OPENPISTA_SEED=x` runs that one and tells its story. A seed
 //! that fails is shrunk to a fixture, which from then on is run by `tests/fixtures.rs`.
 
+use openpista_core::record::{Answer, Record, TurnEnd, Verdict};
 use openpista_shell_test::law::{self, Broken};
 use openpista_shell_test::plan::Plan;
 use openpista_shell_test::shrink::shrink;
 use openpista_shell_test::story::Story;
 use openpista_shell_test::world;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 fn number(name: &str) -> Option<u64> {
@@ -40,6 +42,62 @@ fn every_law_holds_in_every_world() {
         steps / seeds.max(1) >= 200,
         "the worlds have become too small"
     );
+}
+
+#[test]
+fn the_worlds_have_everything_in_them() {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for seed in 1..=60 {
+        let journal = world::run(&Plan::of(seed)).journal();
+        let records = journal.iter().flat_map(|line| &line.records);
+        seen.extend(records.filter_map(what));
+    }
+    let wanted = [
+        "call allowed for the session",
+        "clock set",
+        "guest",
+        "guest shut out",
+        "job fired",
+        "job had no room or no right",
+        "job of the agent",
+        "job of the agent fired",
+        "job removed",
+        "job was late",
+        "message taken back",
+        "yes for the session",
+    ];
+    assert_eq!(seen, BTreeSet::from(wanted));
+}
+
+/// Which of the rarer things a record is.
+fn what(record: &Record) -> Option<&'static str> {
+    Some(match record {
+        Record::Judged {
+            verdict: Verdict::Allow { reason },
+            ..
+        } if reason.contains("for the session") => "call allowed for the session",
+        Record::ClockSet { .. } => "clock set",
+        Record::Admitted { .. } => "guest",
+        Record::Expelled { .. } => "guest shut out",
+        Record::JobFired { .. } => "job fired",
+        Record::JobMissed { reason, .. } => match reason.contains("was not running") {
+            true => "job was late",
+            false => "job had no room or no right",
+        },
+        Record::JobAdded { .. } => "job of the agent",
+        Record::JobRemoved { .. } => "job removed",
+        Record::Accepted(accepted) if accepted.by_agent => "job of the agent fired",
+        Record::TurnEnded {
+            end: TurnEnd::Stopped,
+            turn: None,
+            ..
+        } => "message taken back",
+        Record::Decided {
+            answer: Answer::AllowedForSession(_),
+            ..
+        } => "yes for the session",
+        _ => return None,
+    })
 }
 
 /// Writes the few things that make it fail into a fixture.

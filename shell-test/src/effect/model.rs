@@ -12,6 +12,7 @@ use crate::seed::Rng;
 use crate::story::Modelled;
 use openpista_core::effect::model::{CallModel, Finish, ModelFault, Reply, Usage};
 use openpista_core::effect::{Chunk, Effect, Outcome};
+use openpista_core::id::JobId;
 use openpista_core::message::{Message, Prompt, ToolCall};
 
 /// What a call comes to.
@@ -103,13 +104,16 @@ fn reply(messages: &[&Message], luck: &mut Rng) -> String {
         .into()
 }
 
-/// The first job of the last list that the model has read.
+/// The last job of the last list that the model has read.
 fn known_job(messages: &[&Message]) -> String {
     let listed = messages.iter().rev().find_map(|message| match message {
-        Message::Tool { content, .. } => content.split(' ').next(),
+        Message::Tool { content, .. } => {
+            let id = content.lines().last()?.split(' ').next()?;
+            id.parse::<JobId>().ok()
+        }
         _ => None,
     });
-    listed.unwrap_or_default().into()
+    listed.map(|id| id.to_string()).unwrap_or_default()
 }
 
 fn calls(wish: &str, marker: &str, round: usize, job: String) -> Vec<ToolCall> {

@@ -33,6 +33,7 @@ pub(super) fn people(rng: &mut Rng, settings: &Settings) -> Vec<Item> {
         at_ms += *rng.pick(&[0, 5, 400, 3_000, 20_000, 40_000]);
         let item = send(at_ms, nth, rng, settings);
         items.extend(again(&item, rng, settings));
+        items.extend(take_back(&item, rng));
         items.push(item);
     }
     for nth in 1..=30 {
@@ -154,10 +155,25 @@ fn again(item: &Item, rng: &mut Rng, settings: &Settings) -> Option<Item> {
     })
 }
 
+/// Somebody thinks better of it.
+fn take_back(item: &Item, rng: &mut Rng) -> Option<Item> {
+    let Item::Send { at_ms, arrival } = item else {
+        return None;
+    };
+    rng.chance(4).then(|| Item::Order {
+        at_ms: at_ms + *rng.pick(&[1, 900, 5_000]),
+        order: Order::Cancel {
+            origin: arrival.origin.clone(),
+            key: arrival.key.clone(),
+            by: arrival.peer.clone(),
+        },
+    })
+}
+
 /// What somebody writes: a marker, and what the pretended model is to do about it
 /// (see [`crate::effect::model`]).
 fn words(nth: u64, rng: &mut Rng, settings: &Settings) -> String {
-    match rng.below(46) {
+    match rng.below(48) {
         0 => "/help".into(),
         1 => "/status".into(),
         2 => "/stop".into(),
@@ -167,9 +183,10 @@ fn words(nth: u64, rng: &mut Rng, settings: &Settings) -> String {
         6 => format!("m{nth}. {}", "long ".repeat(40)),
         7 | 8 => format!("/allow {GUEST}"),
         9 => format!("/forbid {GUEST}"),
-        10 | 11 => format!("m{nth}. plan run\n! m{nth}.0.0"),
-        12 if !settings.schedule.is_empty() => plan_a_job(nth, rng, settings),
-        13..=22 => format!("m{nth}. say"),
+        10 => format!("m{nth}. plan run\n! m{nth}.0.0"),
+        11 | 12 if !settings.schedule.is_empty() => plan_a_job(nth, rng, settings),
+        13 | 14 => format!("m{nth}. plan jobs;unjob"),
+        15..=24 => format!("m{nth}. say"),
         _ => {
             let rounds: Vec<String> = (0..rng.between(1, 3)).map(|_| round(rng)).collect();
             format!("m{nth}. plan {}", rounds.join(";"))
