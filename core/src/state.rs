@@ -55,6 +55,11 @@ impl State {
         self.router.name(session)
     }
 
+    /// Would a message of this peer be looked at at all?
+    pub fn may_speak(&self, peer: &str) -> bool {
+        self.router.may_speak(&self.settings, peer)
+    }
+
     /// How many effects of a session are open, those that wait for another try included.
     pub fn open_effects(&self, session: SessionId) -> usize {
         self.intents.open_in(session)

@@ -64,11 +64,13 @@ pub struct Handle {
     asks: Sender<Ask>,
 }
 
-/// A front end wants to know which questions a session has open.
+/// What a front end wants to know.
 #[derive(Debug)]
-struct Ask {
-    session: String,
-    answer: Sender<Vec<Question>>,
+enum Ask {
+    /// Which questions a session has open.
+    Questions(String, Sender<Vec<Question>>),
+    /// Whether a peer is listened to.
+    MaySpeak(String, Sender<bool>),
 }
 
 /// What the loop has to do next.
@@ -125,12 +127,18 @@ impl Handle {
     /// and durable. None when the loop is over.
     pub async fn questions(&self, session: &str) -> Vec<Question> {
         let (answer, answered) = async_channel::bounded(1);
-        let ask = Ask {
-            session: session.to_owned(),
-            answer,
-        };
+        let ask = Ask::Questions(session.to_owned(), answer);
         let _ = self.asks.send(ask).await;
         answered.recv().await.unwrap_or_default()
+    }
+
+    /// Whether a message of this peer, a `channel:user`, would be looked at; none at the end of
+    /// the loop.
+    pub async fn may_speak(&self, peer: &str) -> Option<bool> {
+        let (answer, answered) = async_channel::bounded(1);
+        let ask = Ask::MaySpeak(peer.to_owned(), answer);
+        let _ = self.asks.send(ask).await;
+        answered.recv().await.ok()
     }
 
     /// Asks the loop to end. May be asked again, with less patience.
@@ -288,12 +296,17 @@ impl Driver {
         work
     }
 
-    /// Tells which questions are open. Whoever asked may be gone.
+    /// Answers from the state. Whoever asked may be gone.
     fn answer(&self, ask: Ask) {
         let state = self.core.state();
-        let session = state.session(&ask.session);
-        let questions = session.into_iter().flat_map(|id| state.questions(id));
-        let _ = ask.answer.try_send(questions.cloned().collect());
+        match ask {
+            Ask::Questions(session, answer) => {
+                let session = state.session(&session);
+                let questions = session.into_iter().flat_map(|id| state.questions(id));
+                let _ = answer.try_send(questions.cloned().collect());
+            }
+            Ask::MaySpeak(peer, answer) => drop(answer.try_send(state.may_speak(&peer))),
+        }
     }
 
     /// Steps the core through a batch and every timer that is due, commits what was decided, and

@@ -1,9 +1,8 @@
 //! Taking in what people send: messages, their files, and presses of buttons.
 //!
 //! A message is settled when the core has said what became of it: accepted and durable, or turned
-//! away. Whether somebody is known is for the core to say as well, so before a file is fetched for
-//! them, or a word is said, it is asked by a knock: an order that means nothing, which it answers
-//! to those whom it knows, turns away from others, and never records.
+//! away. Whether somebody is known is for the core to say as well, so it is asked before a file is
+//! fetched for them, or a word is said.
 
 use super::api::Fault;
 use super::files;
@@ -11,7 +10,6 @@ use super::front::Front;
 use super::poll::Word;
 use super::question;
 use super::update::{Attachment, File, Message, Place, Press};
-use async_channel::Sender;
 use async_io::Timer;
 use frankenstein::methods::{AnswerCallbackQueryParams, EditMessageReplyMarkupParams};
 use frankenstein::types::InlineKeyboardMarkup;
@@ -22,9 +20,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// What a knock says: nobody is named so.
-const KNOCK: &str = "/allow ?";
-/// How long the core may take to answer one.
+/// How long the core may take to say whether somebody is known.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How often a file is asked for, and the wait in between.
 const TRIES: u64 = 3;
@@ -50,10 +46,6 @@ struct Pending {
     user: u64,
     /// It has not been handed over yet.
     held: bool,
-    /// Who waits for the answer to a knock.
-    knock: Option<Sender<()>>,
-    /// The acknowledgement that comes next is of the knock.
-    knocked: bool,
     /// The acknowledgement that comes next is of an order, and begins no turn.
     told: bool,
 }
@@ -68,8 +60,6 @@ impl Intake {
             place: message.place,
             user: message.user,
             held: true,
-            knock: None,
-            knocked: false,
             told: false,
         };
         self.pending.insert(id, pending);
@@ -99,10 +89,12 @@ impl Front {
     pub(super) async fn message(self: Rc<Front>, id: i64, message: Message) {
         let mut text = message.text.clone();
         if let Some(attachment) = &message.attachment {
-            if !self.knock(id, &message).await {
+            let Some(known) = self.is_known(id, &message).await else {
                 return;
-            }
+            };
             let taken = match attachment {
+                // Nothing is fetched or said for a stranger: the core turns the message away.
+                _ if !known => Ok("[file]".to_owned()),
                 Attachment::Unsupported(what) => Err(format!(
                     "{what} are not taken here. Send a text, a photo or a document."
                 )),
@@ -125,24 +117,19 @@ impl Front {
     }
 
     /// Is this somebody whom the core listens to? When it does not say, the message is put off.
-    async fn knock(&self, id: i64, message: &Message) -> bool {
-        let (sender, known) = async_channel::bounded(1);
-        if let Some(pending) = self.intake.borrow_mut().pending.get_mut(&id) {
-            pending.knock = Some(sender);
-        }
-        let knock = arrival(id, message, KNOCK.to_owned());
-        self.handle.send(knock).await;
-        let known = async { Some(known.recv().await.is_ok()) };
+    async fn is_known(&self, id: i64, message: &Message) -> Option<bool> {
+        let peer = super::peer(message.user);
+        let asked = self.handle.may_speak(&peer);
         let late = async {
             Timer::after(ANSWER).await;
             None
         };
-        let known = known.or(late).await;
+        let known = asked.or(late).await;
         if known.is_none() {
             self.intake.borrow_mut().pending.remove(&id);
             self.word(Word::Again(id));
         }
-        known == Some(true)
+        known
     }
 
     /// Fetches a file into the conversation's folder. The note for the model, or a sentence for
@@ -200,7 +187,7 @@ impl Front {
         let Some((id, pending)) = intake.of(origin, key) else {
             return;
         };
-        if std::mem::take(&mut pending.knocked) || pending.held {
+        if pending.held {
             return;
         }
         let (place, told) = (pending.place, pending.told);
@@ -212,16 +199,13 @@ impl Front {
         self.word(Word::Settled(id));
     }
 
-    /// The core answers an order about itself: a person's, or a knock.
+    /// The core answers an order about itself.
     pub(super) fn told(self: &Rc<Front>, origin: &str, key: &str, text: &str) {
         let mut intake = self.intake.borrow_mut();
         let Some((_, pending)) = intake.of(origin, key) else {
             return;
         };
-        if let Some(knock) = pending.knock.take() {
-            pending.knocked = true;
-            let _ = knock.try_send(());
-        } else if !pending.held {
+        if !pending.held {
             pending.told = true;
             let place = pending.place;
             drop(intake);
