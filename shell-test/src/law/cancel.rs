@@ -77,10 +77,10 @@ impl Sessions {
                     let over = |message: &MessageId| ends.iter().any(|e| e.message == *message);
                     self.open.retain(|_, message| !over(message));
                 }
-                Record::Intended(effect) => {
-                    if effect.turn().is_some_and(|turn| self.ended.contains(&turn)) {
-                        return Err(format!("{} serves an ended turn", effect.id));
-                    }
+                Record::Intended(effect)
+                    if effect.turn().is_some_and(|turn| self.ended.contains(&turn)) =>
+                {
+                    return Err(format!("{} serves an ended turn", effect.id));
                 }
                 _ => {}
             }
