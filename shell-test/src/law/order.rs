@@ -131,10 +131,10 @@ pub fn law_18_bounded_aloud(evidence: &Evidence<'_>) -> Verdict {
     let limits = &evidence.story.plan.rules.settings.limits;
     let lives = evidence.story.lives() as u16;
     let mut waiting: BTreeMap<SessionId, BTreeSet<MessageId>> = BTreeMap::new();
-    let records = evidence
-        .journal
-        .iter()
-        .flat_map(|line| line.records.iter().map(move |record| (line, record)));
+    let records = evidence.journal.iter().flat_map(|line| {
+        let of_line = line.records.iter();
+        of_line.map(move |record| (line, record))
+    });
     for (line, record) in records {
         let excess = match record {
             Record::Accepted(a) if a.command.is_none() => {
