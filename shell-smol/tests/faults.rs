@@ -461,7 +461,7 @@ const BREAKAGES: [Breakage; 6] = [
     ),
     (
         |path| sql(path, "PRAGMA user_version = 99"),
-        "has version 99, and this program knows up to 1",
+        "has version 99, and this program knows up to ",
     ),
     (
         |path| sql(path, "PRAGMA user_version = 0"),
