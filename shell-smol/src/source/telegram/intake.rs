@@ -321,7 +321,9 @@ fn arrival(id: i64, message: &Message, text: String) -> Input {
         peer: super::peer(message.user),
         session: None,
         text,
-        serial: u64::try_from(id).ok(),
+        // Updates are numbered anew, anywhere, after a quiet week or with another token: the number
+        // is a key, and says nothing about what came before it.
+        serial: None,
     })
 }
 
