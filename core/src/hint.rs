@@ -1,6 +1,7 @@
 //! What a person may see while things go on. By definition a hint may be lost: nothing depends on
 //! it, and it is made anew from what happens next.
 
+use crate::digest::Digest;
 use crate::effect::Chunk;
 use crate::effect::tool::Exit;
 use crate::id::{Attempt, SessionId};
@@ -34,6 +35,14 @@ pub enum Hint {
         key: String,
         /// The answer.
         text: String,
+    },
+    /// What became of a report that came with this token.
+    Heard {
+        /// The token's digest.
+        token: Digest,
+        /// It is durably ours, now or since an earlier time; else the token is nobody's, or was
+        /// used up or revoked before.
+        taken: bool,
     },
     /// A turn is getting on.
     Show {

@@ -99,6 +99,10 @@ macro_rules! slot_id {
 }
 
 slot_id! {
+    /// A sandbox, named by the effect that creates it.
+    SandboxId
+}
+slot_id! {
     /// An effect: the step that first intended it, and which of that step's intents it was.
     /// Written `SEQ.SLOT`.
     EffectId

@@ -1,5 +1,7 @@
 //! Everything that can happen to the core.
 
+use crate::digest::Digest;
+use crate::effect::sandbox::Ended;
 use crate::effect::{Chunk, Outcome};
 use crate::id::{ApprovalId, Attempt, EffectId};
 use crate::settings::Settings;
@@ -31,6 +33,13 @@ pub enum Input {
         effect: EffectId,
         /// What was seen.
         chunk: Chunk,
+    },
+    /// What runs in a sandbox says how it ended. It may say so again until it is heard.
+    Report {
+        /// The digest of the token that it showed.
+        token: Digest,
+        /// How it ended.
+        ended: Ended,
     },
     /// The moment of a timer has come. Nothing, if that timer does not run or is not due: an early
     /// or repeated tick is harmless (law 17).

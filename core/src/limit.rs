@@ -56,6 +56,12 @@ pub struct Limits {
     pub grants: usize,
     /// People that were let in beside those whom the configuration names.
     pub guests: usize,
+    /// Sandboxes of one session, those that are being removed included.
+    pub sandboxes: usize,
+    /// How long making a sandbox may take, in milliseconds; an image may have to be fetched.
+    pub sandbox_create_ms: u64,
+    /// How long removing a sandbox may take, in milliseconds.
+    pub sandbox_destroy_ms: u64,
     /// How late a job may fire and still count as on time, in milliseconds.
     pub job_late_ms: u64,
     /// How often the same call may give the same result in one turn before the turn is ended.
@@ -89,6 +95,9 @@ impl Default for Limits {
             jobs: 64,
             grants: 64,
             guests: 256,
+            sandboxes: 64,
+            sandbox_create_ms: 600_000,
+            sandbox_destroy_ms: 30_000,
             job_late_ms: 60_000,
             same_result: 3,
         }

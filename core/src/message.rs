@@ -97,6 +97,9 @@ pub struct ToolSpec {
     pub read_only: bool,
     /// How long one run may take, in milliseconds.
     pub timeout_ms: u64,
+    /// The sandbox it runs in; none for one that runs on the machine itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<crate::effect::sandbox::Sandboxed>,
 }
 
 /// A transcript entry with the digest that was made of it once, when it was added.

@@ -5,7 +5,7 @@ use crate::digest::Digest;
 use crate::effect::deliver::{Body, End, Question};
 use crate::effect::model::Reply;
 use crate::effect::{Effect, Outcome};
-use crate::id::{ApprovalId, Attempt, EffectId, JobId, MessageId, SessionId, TurnId};
+use crate::id::{ApprovalId, Attempt, EffectId, JobId, MessageId, SandboxId, SessionId, TurnId};
 use crate::refusal::Refusal;
 use crate::settings::{JobSpec, Settings};
 use crate::time::Time;
@@ -192,6 +192,13 @@ pub enum Record {
         session: SessionId,
         /// Which effect.
         effect: EffectId,
+    },
+    /// What runs in a sandbox has reported, and its token is used up.
+    Heard {
+        /// Which session.
+        session: SessionId,
+        /// Which sandbox.
+        sandbox: SandboxId,
     },
     /// It was decided whether a call may run.
     Judged {
@@ -393,6 +400,7 @@ impl Record {
             | Record::Answered { session, .. }
             | Record::Settled { session, .. }
             | Record::Doubted { session, .. }
+            | Record::Heard { session, .. }
             | Record::Judged { session, .. }
             | Record::Decided { session, .. }
             | Record::TurnEnded { session, .. }

@@ -1,7 +1,6 @@
 //! Every sentence that the core says, to people and to the model: what happened, and what to do.
 
 use crate::effect::model::ModelFault;
-use crate::effect::tool::RunTool;
 use crate::settings::Settings;
 use alloc::format;
 use alloc::string::String;
@@ -87,10 +86,17 @@ pub(crate) fn may_have_run() -> &'static str {
      part, or not at all, and was not run again. Check what it did before you repeat it."
 }
 
-pub(crate) fn in_doubt(run: &RunTool) -> String {
+pub(crate) fn in_doubt(tool: &str, arguments: &str) -> String {
     format!(
-        "Interrupted: `{}` {} may have run, wholly or in part, or not at all. It was not run again.",
-        run.tool, run.arguments
+        "Interrupted: `{tool}` {arguments} may have run, wholly or in part, or not at all. It was \
+         not run again."
+    )
+}
+
+pub(crate) fn too_many_sandboxes(most: usize) -> String {
+    format!(
+        "{most} sandboxes of this session stand or wait to be removed, which is the most. Nothing \
+         ran for this call; try again later."
     )
 }
 

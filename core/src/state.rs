@@ -3,11 +3,13 @@
 
 use crate::digest::Digest;
 use crate::effect::deliver::Question;
-use crate::id::{Seq, SessionId};
+use crate::effect::sandbox::Engine;
+use crate::id::{EffectId, SandboxId, Seq, SessionId};
 use crate::machine::approval::Approvals;
 use crate::machine::intent::Intents;
 use crate::machine::outbox::Outbox;
 use crate::machine::router::{Load, Router};
+use crate::machine::sandbox::{Bearer, Sandboxes};
 use crate::machine::schedule::Schedule;
 use crate::machine::turn::Turns;
 use crate::message::Prompt;
@@ -32,6 +34,7 @@ pub struct State {
     pub(crate) intents: Intents,
     pub(crate) outbox: Outbox,
     pub(crate) schedule: Schedule,
+    pub(crate) sandboxes: Sandboxes,
 }
 
 impl State {
@@ -71,6 +74,21 @@ impl State {
         self.approvals.questions(session)
     }
 
+    /// The sandboxes that stand, or may, and what each is made of. What else an engine finds under
+    /// our name is nobody's.
+    pub fn sandboxes(&self) -> impl Iterator<Item = (SandboxId, Engine)> {
+        self.sandboxes.ids()
+    }
+
+    /// The task that bears the token of this digest is running as this effect. None for a token
+    /// that is nobody's, or was used up or revoked.
+    pub fn bearer(&self, token: &Digest) -> Option<EffectId> {
+        match self.sandboxes.bearer(token)? {
+            Bearer::Runs(_, _, effect) => Some(effect),
+            Bearer::Heard => None,
+        }
+    }
+
     /// A turn of this session is live.
     pub fn is_busy(&self, session: SessionId) -> bool {
         self.turns.live(session).is_some()
@@ -91,6 +109,7 @@ impl State {
         self.intents.evolve(limits, at, record);
         self.outbox.evolve(record);
         self.schedule.evolve(seq, at, record);
+        self.sandboxes.evolve(record);
     }
 
     /// The earliest timer.

@@ -9,11 +9,13 @@
 mod cue;
 mod input;
 mod job;
+mod sandbox;
 mod show;
 
-use crate::effect::Outcome;
 use crate::effect::deliver::End;
 use crate::effect::model::ModelFault;
+use crate::effect::sandbox::{SandboxFault, UseSandbox};
+use crate::effect::{Effect, Op, Outcome};
 use crate::hint::Hint;
 use crate::id::{ApprovalId, Attempt, EffectId, Seq, SessionId, TurnId};
 use crate::input::Input;
@@ -123,6 +125,8 @@ enum Cue {
     Granted(SessionId, ApprovalId),
     /// A call has come to its result, or the turn to its reply.
     Advance(SessionId),
+    /// This use of a sandbox has come to its end, with this fault if it failed.
+    Sandbox(UseSandbox, Option<SandboxFault>),
     /// A model call has failed for good.
     Fail(SessionId, EffectId, ModelFault, Attempt),
     /// A turn has ended.
@@ -163,11 +167,11 @@ impl Stepping<'_> {
             "a step touches one session"
         );
         self.step.session = self.step.session.or(session);
-        // How often it was tried is known only until the record has settled it.
-        let tries = self.tries_of(&record);
+        // What was settled is known only until the record has settled it.
+        let settled = self.settled_by(&record);
         self.state.evolve(self.step.seq, self.step.at, &record);
         self.hint(&record);
-        self.cue(&record, tries);
+        self.cue(&record, settled);
         self.step.records.push(record);
     }
 
@@ -177,15 +181,17 @@ impl Stepping<'_> {
         }
     }
 
-    fn tries_of(&self, record: &Record) -> Option<Attempt> {
+    fn settled_by(&self, record: &Record) -> Option<Effect> {
         match record {
-            Record::Settled { effect, .. } => self.state.intents.get(*effect).map(|e| e.attempt),
+            Record::Settled { effect, .. } | Record::Doubted { effect, .. } => {
+                self.state.intents.get(*effect).cloned()
+            }
             _ => None,
         }
     }
 
     /// Who is to look next.
-    fn cue(&mut self, record: &Record, tries: Option<Attempt>) {
+    fn cue(&mut self, record: &Record, settled: Option<Effect>) {
         let cue = match record {
             Record::Accepted(accepted) => Cue::take_up(accepted),
             Record::TurnBegan { session, .. } => Cue::Ask(*session),
@@ -208,20 +214,28 @@ impl Stepping<'_> {
                 answer if answer.is_yes() => Cue::Granted(*session, *approval),
                 _ => Cue::Advance(*session),
             },
-            Record::Doubted { session, .. } | Record::Served { session, .. } => {
+            Record::Doubted { session, .. } => {
+                if let Some(Op::Sandbox(used)) = settled.map(|effect| effect.op) {
+                    self.cues.push_back(Cue::Sandbox(used, None));
+                }
                 Cue::Advance(*session)
             }
+            Record::Served { session, .. } => Cue::Advance(*session),
             Record::Settled {
                 session,
                 effect,
                 outcome,
-            } => match (outcome, tries) {
+            } => match (outcome, settled) {
                 (Outcome::Tool(_), _) => Cue::Advance(*session),
                 (Outcome::Deliver(_), _) => Cue::Flush(*session),
-                (Outcome::Model(Err(fault)), Some(tries)) => {
-                    Cue::Fail(*session, *effect, fault.clone(), tries)
+                (Outcome::Model(Err(fault)), Some(settled)) => {
+                    Cue::Fail(*session, *effect, fault.clone(), settled.attempt)
                 }
-                (Outcome::Model(_) | Outcome::Cancel(_), _) => return,
+                (Outcome::Sandbox(outcome), Some(settled)) => match settled.op {
+                    Op::Sandbox(used) => Cue::Sandbox(used, outcome.clone().err()),
+                    _ => return,
+                },
+                (Outcome::Model(_) | Outcome::Sandbox(_) | Outcome::Cancel(_), _) => return,
             },
             Record::TurnEnded {
                 session,
@@ -244,6 +258,7 @@ impl Stepping<'_> {
             | Record::JobMissed { .. }
             | Record::Joined { .. }
             | Record::Intended(_)
+            | Record::Heard { .. }
             | Record::Postponed { .. }
             | Record::Sought(_) => return,
         };
@@ -270,6 +285,7 @@ impl Stepping<'_> {
                 Cue::Run(session, call) => self.run_tool(session, call, None),
                 Cue::Granted(session, approval) => self.granted(session, approval),
                 Cue::Advance(session) => self.advance(session),
+                Cue::Sandbox(used, fault) => self.sandbox_settled(used, fault),
                 Cue::Fail(session, effect, fault, attempt) => {
                     self.fail(session, effect, &fault, attempt);
                 }

@@ -174,6 +174,7 @@ fn tools() -> std::sync::Arc<[ToolSpec]> {
         recovery: Recovery::Doubt,
         read_only: false,
         timeout_ms: 30_000,
+        sandbox: None,
     });
     tools.into()
 }

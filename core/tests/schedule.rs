@@ -83,6 +83,7 @@ impl World {
             recovery: Recovery::Doubt,
             read_only: false,
             timeout_ms: 30_000,
+            sandbox: None,
         };
         let tools: Vec<ToolSpec> = schedule_tools().into_iter().chain([shell]).collect();
         let settings = Settings {

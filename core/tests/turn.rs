@@ -38,6 +38,7 @@ fn settings(mode: Mode) -> Settings {
             recovery: Recovery::Doubt,
             read_only: false,
             timeout_ms: 30_000,
+            sandbox: None,
         }]
         .into(),
         policy: Policy {

@@ -172,6 +172,7 @@ fn tool() -> ToolSpec {
         recovery: Recovery::Doubt,
         read_only: false,
         timeout_ms: 30_000,
+        sandbox: None,
     }
 }
 

@@ -11,6 +11,7 @@
 use aho_corasick::{AhoCorasick, MatchKind};
 use openpista_core::effect::deliver::DeliverFault;
 use openpista_core::effect::model::{ModelFault, Reply};
+use openpista_core::effect::sandbox::{Done, Ended, SandboxFault};
 use openpista_core::effect::tool::{Ran, ToolFault};
 use openpista_core::effect::{Chunk, Outcome};
 use openpista_core::input::{Arrival, Input, Order};
@@ -188,6 +189,10 @@ impl Secrets {
                     Chunk::Output(text) => Chunk::Output(self.clean(text)),
                 },
             },
+            Input::Report { token, ended } => Input::Report {
+                token,
+                ended: self.clean_ended(ended),
+            },
             Input::Order(Order::Stop { session, by }) => Input::Order(Order::Stop {
                 session: self.clean(session),
                 by,
@@ -210,6 +215,22 @@ impl Secrets {
                 },
                 ToolFault::Cancelled => ToolFault::Cancelled,
             })),
+            Outcome::Sandbox(Ok(Done::Ended(ended))) => {
+                Outcome::Sandbox(Ok(Done::Ended(self.clean_ended(ended))))
+            }
+            Outcome::Sandbox(Ok(_)) => outcome,
+            Outcome::Sandbox(Err(fault)) => Outcome::Sandbox(Err(match fault {
+                SandboxFault::Unavailable { message } => SandboxFault::Unavailable {
+                    message: self.clean(message),
+                },
+                SandboxFault::Arguments { message } => SandboxFault::Arguments {
+                    message: self.clean(message),
+                },
+                SandboxFault::Failed { message } => SandboxFault::Failed {
+                    message: self.clean(message),
+                },
+                SandboxFault::Lost | SandboxFault::TimedOut | SandboxFault::Cancelled => fault,
+            })),
             Outcome::Deliver(Err(fault)) => Outcome::Deliver(Err(match fault {
                 DeliverFault::Unreachable { message } => DeliverFault::Unreachable {
                     message: self.clean(message),
@@ -231,6 +252,13 @@ impl Secrets {
             call.arguments = self.clean(std::mem::take(&mut call.arguments));
         }
         reply
+    }
+
+    fn clean_ended(&self, Ended { ran, note }: Ended) -> Ended {
+        Ended {
+            ran: self.clean_ran(ran),
+            note: note.map(|note| self.clean(note)),
+        }
     }
 
     fn clean_ran(&self, mut ran: Ran) -> Ran {

@@ -29,6 +29,7 @@ fn prompt(text: &str) -> Prompt {
         recovery: Recovery::Doubt,
         read_only: false,
         timeout_ms: 30_000,
+        sandbox: None,
     };
     Prompt {
         model: "test-model".into(),

@@ -19,6 +19,7 @@ fn answer(tools: &[&str], messages: Vec<Message>) -> Reply {
         recovery: Recovery::Doubt,
         read_only: false,
         timeout_ms: 30_000,
+        sandbox: None,
     };
     let prompt = Prompt {
         model: "builtin".into(),

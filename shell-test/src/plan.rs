@@ -224,5 +224,6 @@ fn spec(name: &str, recovery: Recovery, read_only: bool) -> ToolSpec {
         recovery,
         read_only,
         timeout_ms: 30_000,
+        sandbox: None,
     }
 }

@@ -7,6 +7,7 @@
 pub mod cancel;
 pub mod deliver;
 pub mod model;
+pub mod sandbox;
 pub mod tool;
 
 use crate::id::{Attempt, EffectId, SessionId, TurnId};
@@ -32,6 +33,7 @@ impl Effect {
         match &self.op {
             Op::Model(call) => call.session,
             Op::Tool(run) => run.session,
+            Op::Sandbox(used) => used.session,
             Op::Deliver(delivery) => delivery.session,
             Op::Cancel(cancel) => cancel.session,
         }
@@ -42,6 +44,7 @@ impl Effect {
         match &self.op {
             Op::Model(call) => Some(call.turn),
             Op::Tool(run) => Some(run.turn),
+            Op::Sandbox(used) => used.serves_turn().then_some(used.turn),
             Op::Deliver(_) | Op::Cancel(_) => None,
         }
     }
@@ -55,6 +58,8 @@ pub enum Op {
     Model(model::CallModel),
     /// Run a tool.
     Tool(tool::RunTool),
+    /// Make, use or remove a sandbox.
+    Sandbox(sandbox::UseSandbox),
     /// Show something to a person.
     Deliver(deliver::Deliver),
     /// Stop an effect that is running.
@@ -69,6 +74,8 @@ pub enum Outcome {
     Model(Result<model::Reply, model::ModelFault>),
     /// What the tool did, or why it did not start.
     Tool(Result<tool::Ran, tool::ToolFault>),
+    /// What came of it, or why nothing did.
+    Sandbox(Result<sandbox::Done, sandbox::SandboxFault>),
     /// Whether the person could be reached.
     Deliver(Result<deliver::Delivered, deliver::DeliverFault>),
     /// Whether there was anything left to stop.
@@ -81,6 +88,8 @@ pub enum Outcome {
 pub enum Recovery {
     /// Do it again: a repetition harms less than a loss.
     Repeat,
+    /// Find out what became of it: it outlives the program, and can be asked.
+    Probe,
     /// Never do it again: say that it may have happened.
     Doubt,
 }

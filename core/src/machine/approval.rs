@@ -89,11 +89,11 @@ impl Approvals {
                     self.granted.insert(*approval, sought);
                 }
             }
-            Record::Intended(effect) => {
-                if let Op::Tool(run) = &effect.op {
-                    self.used(run.session, run.call);
-                }
-            }
+            Record::Intended(effect) => match &effect.op {
+                Op::Tool(run) => self.used(run.session, run.call),
+                Op::Sandbox(used) => self.used(used.session, used.call),
+                Op::Model(_) | Op::Deliver(_) | Op::Cancel(_) => {}
+            },
             Record::Served { session, call, .. } => self.used(*session, *call),
             Record::Refreshed { session } => {
                 self.standing.remove(session);

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::effect::cancel::{Cancel, Cancelled};
 use crate::effect::deliver::DeliverFault;
 use crate::effect::model::ModelFault;
+use crate::effect::sandbox::{Action, SandboxFault};
 use crate::effect::tool::ToolFault;
 use crate::effect::{Effect, Op, Outcome, Recovery};
 use crate::id::{Attempt, EffectId, SessionId, TurnId};
@@ -109,13 +110,20 @@ impl Intents {
         let Some(effect) = self.get(id) else {
             return Vec::new();
         };
+        if may_have_run(&effect.op) {
+            return vec![Record::Doubted {
+                session: effect.session(),
+                effect: id,
+            }];
+        }
         let outcome = match &effect.op {
-            Op::Tool(_) => {
-                return vec![Record::Doubted {
-                    session: effect.session(),
-                    effect: id,
-                }];
-            }
+            Op::Tool(_) => Outcome::Tool(Err(ToolFault::Cancelled)),
+            Op::Sandbox(used) => Outcome::Sandbox(Err(match used.action {
+                Action::Destroy => SandboxFault::Unavailable {
+                    message: "no answer in time".to_string(),
+                },
+                _ => SandboxFault::TimedOut,
+            })),
             Op::Model(_) => Outcome::Model(Err(ModelFault::TimedOut)),
             Op::Deliver(_) => Outcome::Deliver(Err(DeliverFault::Unreachable {
                 message: "no answer in time".to_string(),
@@ -134,6 +142,13 @@ impl Intents {
         match &mut effect.op {
             Op::Model(call) => call.prompt = prompt?,
             Op::Deliver(delivery) => delivery.repeated = true,
+            Op::Sandbox(used) => {
+                if let Action::Run(task) = &used.action
+                    && effect.recovery == Recovery::Probe
+                {
+                    used.action = Action::Resume(task.clone());
+                }
+            }
             Op::Tool(_) | Op::Cancel(_) => {}
         }
         Some(effect)
@@ -159,6 +174,12 @@ impl Intents {
     /// The record that ends an effect which is not running and will not be tried again.
     pub(crate) fn give_up(&self, id: EffectId) -> Option<Record> {
         self.get(id).map(give_up)
+    }
+
+    /// When it is given up, nobody can say whether it ran.
+    pub(crate) fn is_doubtful(&self, id: EffectId) -> bool {
+        let record = self.give_up(id);
+        matches!(record, Some(Record::Doubted { .. }))
     }
 
     /// When a timer of an effect is due, if it runs.
@@ -240,9 +261,24 @@ fn answers(op: &Op, outcome: &Outcome) -> bool {
         (op, outcome),
         (Op::Model(_), Outcome::Model(_))
             | (Op::Tool(_), Outcome::Tool(_))
+            | (Op::Sandbox(_), Outcome::Sandbox(_))
             | (Op::Deliver(_), Outcome::Deliver(_))
             | (Op::Cancel(_), Outcome::Cancel(_))
     )
+}
+
+/// Has this perhaps touched the world, once it was begun?
+pub(crate) fn may_have_run(op: &Op) -> bool {
+    match op {
+        Op::Tool(_) => true,
+        Op::Sandbox(used) => used.runs(),
+        Op::Model(_) | Op::Deliver(_) | Op::Cancel(_) => false,
+    }
+}
+
+/// It has to be done, sooner or later.
+fn is_removal(op: &Op) -> bool {
+    matches!(op, Op::Sandbox(used) if used.action == Action::Destroy)
 }
 
 fn give_up(effect: &Effect) -> Record {
@@ -256,6 +292,13 @@ fn give_up(effect: &Effect) -> Record {
         }
         (Op::Model(_), _) => Outcome::Model(Err(ModelFault::Cancelled)),
         (Op::Tool(_), _) => Outcome::Tool(Err(ToolFault::Cancelled)),
+        (Op::Sandbox(used), _) if used.runs() => {
+            return Record::Doubted {
+                session,
+                effect: effect.id,
+            };
+        }
+        (Op::Sandbox(_), _) => Outcome::Sandbox(Err(SandboxFault::Cancelled)),
         (Op::Deliver(_), _) => Outcome::Deliver(Err(DeliverFault::Unreachable {
             message: "given up".to_string(),
         })),
@@ -272,6 +315,7 @@ fn timeout_ms(limits: &Limits, op: &Op) -> u64 {
     match op {
         Op::Model(call) => call.timeout_ms,
         Op::Tool(run) => run.timeout_ms,
+        Op::Sandbox(used) => used.timeout_ms,
         Op::Deliver(_) | Op::Cancel(_) => limits.deliver_timeout_ms,
     }
 }
@@ -284,6 +328,7 @@ fn retry_in_ms(limits: &Limits, effect: &Effect, outcome: &Outcome) -> Option<u6
             (limits.deliver_attempts, retry_after_ms.unwrap_or(0))
         }
         Outcome::Deliver(Err(DeliverFault::Unreachable { .. })) => (limits.deliver_attempts, 0),
+        Outcome::Sandbox(Err(_)) if is_removal(&effect.op) => (limits.deliver_attempts, 0),
         _ => return None,
     };
     let Attempt(attempt) = effect.attempt;

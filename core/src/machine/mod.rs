@@ -9,5 +9,6 @@ pub(crate) mod intent;
 pub(crate) mod outbox;
 pub(crate) mod policy;
 pub(crate) mod router;
+pub(crate) mod sandbox;
 pub(crate) mod schedule;
 pub(crate) mod turn;

@@ -213,6 +213,7 @@ pub fn specs() -> Vec<ToolSpec> {
         recovery: Recovery::Repeat,
         read_only,
         timeout_ms: 0,
+        sandbox: None,
     };
     Vec::from([
         tool(

@@ -1,9 +1,11 @@
 //! What each cue leads to.
 
+use super::sandbox::For;
 use super::{Cue, Stepping};
 use crate::digest::Digest;
 use crate::effect::deliver::{Body, End, Question};
 use crate::effect::model::{CallModel, ModelFault};
+use crate::effect::sandbox::Task;
 use crate::effect::tool::RunTool;
 use crate::effect::{Effect, Op, Recovery};
 use crate::id::{ApprovalId, Attempt, EffectId, SessionId, TurnId};
@@ -19,12 +21,17 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 impl Stepping<'_> {
-    /// A new effect. Its identity is its place in this step.
-    pub(super) fn intend(&mut self, op: Op, recovery: Recovery) -> EffectId {
-        let id = EffectId {
+    /// The identity of the effect that will be intended next.
+    pub(super) fn next_effect(&self) -> EffectId {
+        EffectId {
             seq: self.step.seq,
             slot: self.intended,
-        };
+        }
+    }
+
+    /// A new effect. Its identity is its place in this step.
+    pub(super) fn intend(&mut self, op: Op, recovery: Recovery) -> EffectId {
+        let id = self.next_effect();
         self.intended += 1;
         self.record(Record::Intended(Effect {
             id,
@@ -212,6 +219,21 @@ impl Stepping<'_> {
         let Some(spec) = tools.find(|spec| spec.name == call.tool) else {
             return;
         };
+        if let Some(sandboxed) = &spec.sandbox {
+            let whose = For {
+                session,
+                turn: turn.id,
+                call: index,
+            };
+            let task = Task {
+                tool: call.tool.clone(),
+                arguments,
+                program: sandboxed.program.clone(),
+                timeout_ms: spec.timeout_ms,
+            };
+            let engine = sandboxed.engine;
+            return self.create_sandbox(whose, engine, task);
+        }
         let recovery = spec.recovery;
         let op = Op::Tool(RunTool {
             session,

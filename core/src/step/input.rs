@@ -42,6 +42,7 @@ impl Stepping<'_> {
                     self.show(effect.session(), Activity::Chunk(chunk));
                 }
             }
+            Input::Report { token, ended } => self.report(token, ended),
             Input::Tick(timer) => self.tick(timer),
             Input::Wall { unix_ms } => {
                 let record = self.state.schedule.look_at_clock(self.step.at, unix_ms);
@@ -169,7 +170,7 @@ impl Stepping<'_> {
             return;
         };
         let wanted = self.state.turns.lives(effect);
-        if wanted && effect.recovery == Recovery::Repeat {
+        if wanted && effect.recovery != Recovery::Doubt {
             self.again(id);
         } else {
             self.doubt_or_give_up(id);
@@ -177,8 +178,7 @@ impl Stepping<'_> {
     }
 
     pub(super) fn doubt_or_give_up(&mut self, id: EffectId) {
-        let effect = self.state.intents.get(id);
-        if effect.is_some_and(|effect| effect.recovery == Recovery::Doubt) {
+        if self.state.intents.is_doubtful(id) {
             self.say_in_doubt(id);
         }
         let record = self.state.intents.give_up(id);
@@ -209,11 +209,11 @@ impl Stepping<'_> {
             return;
         };
         let session = effect.session();
-        let is_tool = matches!(effect.op, Op::Tool(_));
+        let may_run = !matches!(effect.op, Op::Model(_) | Op::Deliver(_) | Op::Cancel(_));
         let limits = &state.settings.limits;
         let lives = |effect: &_| state.turns.lives(effect);
         let records = state.intents.overdue(limits, self.step.at, id, lives);
-        if is_tool {
+        if may_run {
             self.say_in_doubt(id);
             self.intend(
                 Op::Cancel(Cancel {
@@ -231,10 +231,15 @@ impl Stepping<'_> {
         let Some(effect) = self.state.intents.get(id) else {
             return;
         };
-        let Op::Tool(run) = &effect.op else {
-            return;
+        let session = effect.session();
+        let text = match &effect.op {
+            Op::Tool(run) => say::in_doubt(&run.tool, &run.arguments),
+            Op::Sandbox(used) if used.runs() => match used.task() {
+                Some(task) => say::in_doubt(&task.tool, &task.arguments),
+                None => return,
+            },
+            _ => return,
         };
-        let (session, text) = (run.session, say::in_doubt(run));
         for origin in self.state.turns.origins(session) {
             self.queue(session, &origin, Body::Notice(text.clone()), Vec::new());
         }

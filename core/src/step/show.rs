@@ -1,6 +1,7 @@
 //! Which hints a record gives. They follow from it alone, and nothing depends on them.
 
 use super::Stepping;
+use crate::effect::sandbox::{Action, Done, Ended};
 use crate::effect::{Op, Outcome};
 use crate::hint::{Activity, Hint};
 use crate::id::SessionId;
@@ -65,6 +66,13 @@ impl Stepping<'_> {
                     tool: run.tool.clone(),
                     arguments: run.arguments.clone(),
                 },
+                Op::Sandbox(used) => match &used.action {
+                    Action::Create(task) => Activity::Running {
+                        tool: task.tool.clone(),
+                        arguments: task.arguments.clone(),
+                    },
+                    _ => return,
+                },
                 Op::Deliver(_) | Op::Cancel(_) => return,
             },
             Record::Postponed {
@@ -81,6 +89,13 @@ impl Stepping<'_> {
             } => Activity::Ran {
                 exit: outcome.as_ref().ok().map(|ran| ran.exit),
                 took_ms: outcome.as_ref().map_or(0, |ran| ran.took_ms),
+            },
+            Record::Settled {
+                outcome: Outcome::Sandbox(Ok(Done::Ended(Ended { ran, .. }))),
+                ..
+            } => Activity::Ran {
+                exit: Some(ran.exit),
+                took_ms: ran.took_ms,
             },
             _ => return,
         };

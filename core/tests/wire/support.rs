@@ -20,6 +20,7 @@ pub(crate) fn tool(name: &str) -> ToolSpec {
         recovery: Recovery::Doubt,
         read_only: false,
         timeout_ms: 30_000,
+        sandbox: None,
     }
 }
 

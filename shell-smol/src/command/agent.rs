@@ -7,6 +7,7 @@ use crate::driver::{Driver, Handle};
 use crate::effect::Hands;
 use crate::effect::deliver::Fronts;
 use crate::effect::model::Models;
+use crate::effect::sandbox::Sandboxes;
 use crate::effect::tool::{ToolConfig, Tools};
 use crate::journal::Opened;
 use crate::secret::{Secret, Secrets};
@@ -79,6 +80,7 @@ impl Agent {
         let hands = Hands {
             models,
             tools,
+            sandboxes: Sandboxes::default(),
             fronts,
         };
         let executor = Rc::new(LocalExecutor::new());

@@ -213,7 +213,7 @@ impl Front {
                 self.complain(refusal.reason());
             }
             Hint::Tell { text, .. } => self.say(&text),
-            Hint::Show { .. } | Hint::Ack { .. } => {}
+            Hint::Show { .. } | Hint::Ack { .. } | Hint::Heard { .. } => {}
         }
     }
 

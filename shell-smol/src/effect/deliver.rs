@@ -108,6 +108,12 @@ impl Fronts {
                     let _ = front.try_send(Event::Hint(hint));
                 }
             }
+            // What runs in a sandbox can come over the gateway alone.
+            Hint::Heard { .. } => {
+                if let Some(front) = self.of("quic") {
+                    let _ = front.try_send(Event::Hint(hint));
+                }
+            }
             Hint::Show { .. } => {
                 let mut told: Vec<&Sender<Event>> = Vec::new();
                 for front in self.by_channel.values() {

@@ -6,16 +6,19 @@
 
 pub mod deliver;
 pub mod model;
+pub mod sandbox;
 pub mod tool;
 
 use self::deliver::Fronts;
 use self::model::Models;
+use self::sandbox::Sandboxes;
 use self::tool::Tools;
 use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
 use openpista_core::effect::cancel::{Cancel, Cancelled};
 use openpista_core::effect::deliver::DeliverFault;
 use openpista_core::effect::model::ModelFault;
+use openpista_core::effect::sandbox::SandboxFault;
 use openpista_core::effect::{Chunk, Op, Outcome};
 use openpista_core::gate::Cleared;
 use openpista_core::id::{Attempt, EffectId};
@@ -56,6 +59,8 @@ pub struct Hands {
     pub models: Models,
     /// Runs tools.
     pub tools: Tools,
+    /// Runs tools in sandboxes.
+    pub sandboxes: Sandboxes,
     /// Shows things to people.
     pub fronts: Fronts,
 }
@@ -190,6 +195,10 @@ impl Job {
                 let saw = move |chunk| progress.saw(chunk);
                 hands.tools.run(&run, stop, saw).await
             }
+            (Op::Sandbox(used), _) => {
+                let saw = move |chunk| progress.saw(chunk);
+                hands.sandboxes.perform(used, stop, saw).await
+            }
             (Op::Deliver(delivery), _) => {
                 Outcome::Deliver(hands.fronts.deliver(session, delivery).await)
             }
@@ -206,6 +215,10 @@ fn after_panic(op: &Op) -> Option<Outcome> {
             message: "internal error: the delivery panicked".to_owned(),
         }))),
         Op::Cancel(_) => Some(Outcome::Cancel(Cancelled::Nothing)),
+        Op::Sandbox(used) if used.runs() => None,
+        Op::Sandbox(_) => Some(Outcome::Sandbox(Err(SandboxFault::Failed {
+            message: "internal error: the engine panicked".to_owned(),
+        }))),
         Op::Tool(_) => None,
     }
 }

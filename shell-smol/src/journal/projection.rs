@@ -7,10 +7,10 @@
 use super::int;
 use super::read::Role;
 use super::response::Responses;
-use openpista_core::effect::Outcome;
 use openpista_core::effect::deliver::Body;
+use openpista_core::effect::sandbox::render_sandboxed;
 use openpista_core::effect::tool::render;
-use openpista_core::effect::{Effect, Op};
+use openpista_core::effect::{Op, Outcome};
 use openpista_core::id::{ApprovalId, EffectId, Seq, SessionId};
 use openpista_core::message::ToolCall;
 use openpista_core::record::{Answer, Record, TurnEnd, Verdict};
@@ -80,6 +80,11 @@ impl Step<'_> {
                 effect,
                 outcome: Outcome::Tool(result),
             } => self.effect_result(*session, *effect, &render(result)),
+            Record::Settled {
+                session,
+                effect,
+                outcome: Outcome::Sandbox(result),
+            } => self.effect_result(*session, *effect, &render_sandboxed(result)),
             Record::Doubted { session, effect } => self.effect_result(
                 *session,
                 *effect,
@@ -213,11 +218,11 @@ impl Step<'_> {
             .optional()?;
         let records: Vec<Record> = parse(records.as_deref().unwrap_or("[]"))?;
         Ok(records.into_iter().find_map(|record| match record {
-            Record::Intended(Effect {
-                id: intended,
-                op: Op::Tool(run),
-                ..
-            }) if intended == id => Some(run.call),
+            Record::Intended(effect) if effect.id == id => match effect.op {
+                Op::Tool(run) => Some(run.call),
+                Op::Sandbox(used) => used.runs().then_some(used.call),
+                Op::Model(_) | Op::Deliver(_) | Op::Cancel(_) => None,
+            },
             _ => None,
         }))
     }

@@ -179,6 +179,7 @@ fn settings() -> Settings {
             recovery: Recovery::Doubt,
             read_only: false,
             timeout_ms: 30_000,
+            sandbox: None,
         }]
         .into(),
         policy: Policy {

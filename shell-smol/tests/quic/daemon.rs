@@ -155,6 +155,7 @@ pub(crate) fn prepare(
     let hands = Hands {
         models: Models::new(provider, 200_000).unwrap(),
         tools,
+        sandboxes: Default::default(),
         fronts,
     };
     let (driver, handle) = Driver::new(opened, Secrets::default(), hands, Rc::clone(executor));

@@ -133,6 +133,7 @@ fn prepare(
     let hands = Hands {
         models,
         tools,
+        sandboxes: Default::default(),
         fronts,
     };
     let opened = Journal::open(&dir.join("memory.db")).expect("a journal");

@@ -17,6 +17,7 @@ fn prompt(messages: Vec<Message>) -> Prompt {
         recovery: Recovery::Doubt,
         read_only: false,
         timeout_ms: 1,
+        sandbox: None,
     };
     Prompt {
         model: "m".into(),

@@ -161,6 +161,7 @@ pub fn law_18_bounded_aloud(evidence: &Evidence<'_>) -> Verdict {
                 let tries = match effect.op {
                     Op::Model(_) => limits.model_attempts,
                     Op::Deliver(_) => limits.deliver_attempts,
+                    Op::Sandbox(_) => limits.deliver_attempts,
                     Op::Tool(_) | Op::Cancel(_) => 1,
                 };
                 // A crash costs a try that is not counted against the world.

@@ -35,7 +35,7 @@ impl World {
                     refusal,
                 });
             }
-            Opened::Hint(Hint::Show { .. } | Hint::Tell { .. }) => {}
+            Opened::Hint(Hint::Show { .. } | Hint::Tell { .. } | Hint::Heard { .. }) => {}
             Opened::Effect(cleared) => self.perform(cleared, reach),
         }
     }
@@ -76,6 +76,7 @@ impl World {
                 let trouble = self.faults.deliver(nth, &delivery.origin, now);
                 effect::deliver::pretend(delivery, trouble, &mut luck)
             }
+            Op::Sandbox(_) => Course::default(),
             Op::Cancel(cancel) => self.cancel(cancel, &mut luck),
         };
         self.events.push(Event::Started {

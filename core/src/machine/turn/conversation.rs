@@ -6,6 +6,7 @@ use super::transcript::Transcript;
 use crate::digest::Digest;
 use crate::effect::deliver::End;
 use crate::effect::model::Finish;
+use crate::effect::sandbox::render_sandboxed;
 use crate::effect::tool::render;
 use crate::effect::{Op, Outcome};
 use crate::id::{ApprovalId, MessageId};
@@ -100,6 +101,14 @@ impl Conversation {
                         call.awaits = AwaitCall::Outcome(effect.id);
                     }
                 }
+                Op::Sandbox(used) => {
+                    if let Some(call) = turn.call_mut(|index, _| index == used.call) {
+                        call.awaits = match used.runs() {
+                            true => AwaitCall::Outcome(effect.id),
+                            false => AwaitCall::Sandbox(effect.id),
+                        };
+                    }
+                }
                 Op::Deliver(_) | Op::Cancel(_) => {}
             },
             Record::Answered { effect, reply, .. } if turn.awaits_reply(*effect) => {
@@ -139,6 +148,14 @@ impl Conversation {
                 ..
             } => {
                 let awaits = AwaitCall::Nothing(render(outcome));
+                self.result(|_, a| *a == AwaitCall::Outcome(*effect), awaits);
+            }
+            Record::Settled {
+                effect,
+                outcome: Outcome::Sandbox(outcome),
+                ..
+            } => {
+                let awaits = AwaitCall::Nothing(render_sandboxed(outcome));
                 self.result(|_, a| *a == AwaitCall::Outcome(*effect), awaits);
             }
             Record::Doubted { effect, .. } => {

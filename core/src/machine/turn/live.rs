@@ -63,6 +63,8 @@ pub(super) enum AwaitCall {
     Start,
     /// A person.
     Answer(ApprovalId),
+    /// The sandbox that it is to run in.
+    Sandbox(EffectId),
     /// The tool.
     Outcome(EffectId),
     /// Nothing more: this is what the model reads.

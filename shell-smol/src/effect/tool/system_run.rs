@@ -81,6 +81,7 @@ pub(super) fn spec(config: &ToolConfig, shell: Option<&Shell>) -> ToolSpec {
         recovery: Recovery::Doubt,
         read_only: false,
         timeout_ms: config.timeout_ms,
+        sandbox: None,
     }
 }
 

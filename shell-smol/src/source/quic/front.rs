@@ -168,6 +168,7 @@ impl Board {
                 let (content, is_error) = (text, false);
                 self.tell(origin, key, &Note::Response { content, is_error });
             }
+            Hint::Heard { .. } => {}
             Hint::Show { name, activity, .. } => {
                 let progress = progress(activity);
                 for exchange in self.in_session(&name) {

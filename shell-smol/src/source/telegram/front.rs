@@ -157,6 +157,7 @@ impl Front {
                 refusal,
             } => self.refused(&origin, &key, &refusal),
             Hint::Tell { origin, key, text } => self.told(&origin, &key, &text),
+            Hint::Heard { .. } => {}
             Hint::Show { name, activity, .. } => {
                 let Some(place) = Place::of(&name) else {
                     return;
