@@ -159,7 +159,7 @@ fn outcome(effect: &Effect, prompt: Option<&Prompt>) -> Outcome {
             took_ms: 3,
         })),
         Op::Deliver(_) => Outcome::Deliver(Ok(Delivered)),
-        Op::Cancel(_) => unreachable!("nothing is cancelled here"),
+        Op::Sandbox(_) | Op::Cancel(_) => unreachable!("only tools and words are used here"),
     }
 }
 
