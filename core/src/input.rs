@@ -5,9 +5,11 @@ use crate::effect::sandbox::Ended;
 use crate::effect::{Chunk, Outcome};
 use crate::id::{ApprovalId, Attempt, EffectId};
 use crate::settings::Settings;
+use crate::skill::Skill;
 use crate::timer::Timer;
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened.
@@ -48,6 +50,11 @@ pub enum Input {
     Wall {
         /// The time shown.
         unix_ms: u64,
+    },
+    /// The workspace has these skills now, and no others.
+    Learn {
+        /// All of them. Those which the bounds leave no room for are ignored.
+        skills: Vec<Skill>,
     },
     /// A person gave an order outside the text of a message.
     Order(Order),

@@ -29,6 +29,7 @@ pub mod refusal;
 pub mod replay;
 mod say;
 pub mod settings;
+pub mod skill;
 pub mod state;
 pub mod step;
 pub mod time;

@@ -62,6 +62,12 @@ pub struct Limits {
     pub sandbox_create_ms: u64,
     /// How long removing a sandbox may take, in milliseconds.
     pub sandbox_destroy_ms: u64,
+    /// Skills.
+    pub skills: usize,
+    /// Bytes of one skill; a larger one is left out.
+    pub skill_bytes: usize,
+    /// Bytes of skills that every prompt carries; of the rest it carries names and descriptions.
+    pub skills_bytes: usize,
     /// How late a job may fire and still count as on time, in milliseconds.
     pub job_late_ms: u64,
     /// How often the same call may give the same result in one turn before the turn is ended.
@@ -98,6 +104,9 @@ impl Default for Limits {
             sandboxes: 64,
             sandbox_create_ms: 600_000,
             sandbox_destroy_ms: 30_000,
+            skills: 256,
+            skill_bytes: 100_000,
+            skills_bytes: 24_000,
             job_late_ms: 60_000,
             same_result: 3,
         }

@@ -8,6 +8,7 @@ use crate::effect::{Effect, Outcome};
 use crate::id::{ApprovalId, Attempt, EffectId, JobId, MessageId, SandboxId, SessionId, TurnId};
 use crate::refusal::Refusal;
 use crate::settings::{JobSpec, Settings};
+use crate::skill::Skill;
 use crate::time::Time;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -72,6 +73,11 @@ pub enum Record {
     ClockSet {
         /// Milliseconds since 1970 in UTC.
         unix_ms: u64,
+    },
+    /// These are the skills from here on.
+    Learned {
+        /// All of them, in the order of their names.
+        skills: Vec<Skill>,
     },
     /// A job is on the schedule.
     JobAdded {
@@ -380,7 +386,8 @@ impl Record {
             Record::Booted { .. }
             | Record::Admitted { .. }
             | Record::Expelled { .. }
-            | Record::ClockSet { .. } => None,
+            | Record::ClockSet { .. }
+            | Record::Learned { .. } => None,
             Record::Refused { session, .. }
             | Record::JobArmed { session, .. }
             | Record::JobMissed { session, .. } => *session,

@@ -11,10 +11,12 @@ use crate::machine::outbox::Outbox;
 use crate::machine::router::{Load, Router};
 use crate::machine::sandbox::{Bearer, Sandboxes};
 use crate::machine::schedule::Schedule;
+use crate::machine::skill::Skills;
 use crate::machine::turn::Turns;
-use crate::message::Prompt;
+use crate::message::{Prompt, ToolSpec};
 use crate::record::Record;
 use crate::settings::Settings;
+use crate::skill::Skill;
 use crate::time::Time;
 use crate::timer::Timer;
 use alloc::boxed::Box;
@@ -26,8 +28,6 @@ pub struct State {
     pub(crate) seq: Seq,
     pub(crate) at: Time,
     pub(crate) settings: Box<Settings>,
-    /// The digest of what every prompt has in common; none before the first boot.
-    pub(crate) fixed: Option<Digest>,
     pub(crate) router: Router,
     pub(crate) turns: Turns,
     pub(crate) approvals: Approvals,
@@ -35,6 +35,7 @@ pub struct State {
     pub(crate) outbox: Outbox,
     pub(crate) schedule: Schedule,
     pub(crate) sandboxes: Sandboxes,
+    pub(crate) skills: Skills,
 }
 
 impl State {
@@ -89,6 +90,16 @@ impl State {
         }
     }
 
+    /// The tools on offer, those of the skills included.
+    pub fn tools(&self) -> &[ToolSpec] {
+        &self.skills.offer().tools
+    }
+
+    /// The skills that are known, in the order of their names.
+    pub fn skills(&self) -> &[Skill] {
+        self.skills.known()
+    }
+
     /// A turn of this session is live.
     pub fn is_busy(&self, session: SessionId) -> bool {
         self.turns.live(session).is_some()
@@ -100,7 +111,6 @@ impl State {
         self.at = at;
         if let Record::Booted { settings, .. } = record {
             self.settings = settings.clone();
-            self.fixed = Some(fixed_digest(settings));
         }
         let limits = &self.settings.limits;
         self.router.evolve(&self.settings, record);
@@ -110,6 +120,7 @@ impl State {
         self.outbox.evolve(record);
         self.schedule.evolve(seq, at, record);
         self.sandboxes.evolve(record);
+        self.skills.evolve(&self.settings, record);
     }
 
     /// The earliest timer.
@@ -147,26 +158,14 @@ impl State {
     /// What a model call of this session says now, and its digest.
     pub(crate) fn prompt(&self, session: SessionId) -> Option<(Prompt, Digest)> {
         let (messages, chain) = self.turns.window(session)?;
-        let digest = Digest::of(&[&self.fixed?.0, &chain.0]);
+        let offer = self.skills.offer();
+        let digest = Digest::of(&[&offer.digest?.0, &chain.0]);
         let prompt = Prompt {
             model: self.settings.model.clone(),
-            system: self.settings.system.clone(),
-            tools: self.settings.tools.clone(),
+            system: offer.system.clone(),
+            tools: offer.tools.clone(),
             messages,
         };
         Some((prompt, digest))
     }
-}
-
-/// A digest of the parts of a prompt that do not change between boots.
-fn fixed_digest(settings: &Settings) -> Digest {
-    let mut parts = alloc::vec::Vec::with_capacity(2 + settings.tools.len() * 3);
-    parts.push(settings.model.as_bytes());
-    parts.push(settings.system.as_bytes());
-    for tool in settings.tools.iter() {
-        parts.push(tool.name.as_bytes());
-        parts.push(tool.description.as_bytes());
-        parts.push(tool.parameters.as_bytes());
-    }
-    Digest::of(&parts)
 }

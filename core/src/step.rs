@@ -251,6 +251,7 @@ impl Stepping<'_> {
             | Record::Admitted { .. }
             | Record::Expelled { .. }
             | Record::ClockSet { .. }
+            | Record::Learned { .. }
             | Record::JobAdded { .. }
             | Record::JobRemoved { .. }
             | Record::JobArmed { .. }

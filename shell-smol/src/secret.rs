@@ -15,6 +15,7 @@ use openpista_core::effect::sandbox::{Done, Ended, SandboxFault};
 use openpista_core::effect::tool::{Ran, ToolFault};
 use openpista_core::effect::{Chunk, Outcome};
 use openpista_core::input::{Arrival, Input, Order};
+use openpista_core::skill::Skill;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -197,6 +198,9 @@ impl Secrets {
                 session: self.clean(session),
                 by,
             }),
+            Input::Learn { skills } => Input::Learn {
+                skills: skills.into_iter().map(|s| self.clean_skill(s)).collect(),
+            },
             Input::Boot(_) | Input::Tick(_) | Input::Wall { .. } | Input::Order(_) => input,
         }
     }
@@ -252,6 +256,12 @@ impl Secrets {
             call.arguments = self.clean(std::mem::take(&mut call.arguments));
         }
         reply
+    }
+
+    fn clean_skill(&self, mut skill: Skill) -> Skill {
+        skill.description = self.clean(skill.description);
+        skill.body = self.clean(skill.body.to_string()).into();
+        skill
     }
 
     fn clean_ended(&self, Ended { ran, note }: Ended) -> Ended {

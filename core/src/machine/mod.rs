@@ -11,4 +11,5 @@ pub(crate) mod policy;
 pub(crate) mod router;
 pub(crate) mod sandbox;
 pub(crate) mod schedule;
+pub(crate) mod skill;
 pub(crate) mod turn;

@@ -5,7 +5,7 @@
 //! themselves, word for word, needs no second yes: they have just said it.
 
 use crate::digest::Digest;
-use crate::message::ToolCall;
+use crate::message::{ToolCall, ToolSpec};
 use crate::record::Verdict;
 use crate::settings::{Mode, Settings};
 use alloc::format;
@@ -31,10 +31,15 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) cut_off: bool,
 }
 
-/// Judges one call.
-pub(crate) fn judge(settings: &Settings, call: &ToolCall, about: Circumstances<'_>) -> Verdict {
-    let Some(spec) = settings.tools.iter().find(|spec| spec.name == call.tool) else {
-        return unknown_tool(settings, &call.tool);
+/// Judges one call of a tool that is among `tools`.
+pub(crate) fn judge(
+    settings: &Settings,
+    tools: &[ToolSpec],
+    call: &ToolCall,
+    about: Circumstances<'_>,
+) -> Verdict {
+    let Some(spec) = tools.iter().find(|spec| spec.name == call.tool) else {
+        return unknown_tool(tools, &call.tool);
     };
     let arguments = match parse(&call.arguments) {
         Ok(arguments) => arguments,
@@ -74,8 +79,8 @@ pub(crate) fn judge(settings: &Settings, call: &ToolCall, about: Circumstances<'
     }
 }
 
-fn unknown_tool(settings: &Settings, tool: &str) -> Verdict {
-    let names: Vec<&str> = settings.tools.iter().map(|t| t.name.as_str()).collect();
+fn unknown_tool(tools: &[ToolSpec], tool: &str) -> Verdict {
+    let names: Vec<&str> = tools.iter().map(|t| t.name.as_str()).collect();
     let tool: String = tool.chars().take(64).collect();
     Verdict::Invalid {
         reason: format!(

@@ -12,8 +12,8 @@ use crate::id::{ApprovalId, Attempt, EffectId, SessionId, TurnId};
 use crate::machine::intent::Abandoned;
 use crate::machine::outbox;
 use crate::machine::policy::{self, Circumstances};
-use crate::machine::schedule;
 use crate::machine::turn::Next;
+use crate::machine::{schedule, skill};
 use crate::message::ToolCall;
 use crate::record::{Command, Record, Sought, TurnEnd, Verdict};
 use crate::say;
@@ -139,7 +139,12 @@ impl Stepping<'_> {
                 session,
                 call,
                 verdict: match call < most {
-                    true => policy::judge(&self.state.settings, wanted, about(wanted)),
+                    true => policy::judge(
+                        &self.state.settings,
+                        self.state.tools(),
+                        wanted,
+                        about(wanted),
+                    ),
                     false => Verdict::Invalid {
                         reason: say::too_many_calls(most),
                     },
@@ -208,6 +213,14 @@ impl Stepping<'_> {
         if shown.is_some_and(|shown| shown != policy::digest(&call.tool, &arguments)) {
             return;
         }
+        if skill::serves(&call.tool) {
+            let content = self.state.skills.read(&arguments);
+            return self.record(Record::Served {
+                session,
+                call: index,
+                content,
+            });
+        }
         if schedule::serves(&call.tool) {
             let (tool, origin) = (
                 call.tool.clone(),
@@ -215,7 +228,7 @@ impl Stepping<'_> {
             );
             return self.serve_schedule((session, index), &tool, &arguments, origin);
         }
-        let mut tools = self.state.settings.tools.iter();
+        let mut tools = self.state.tools().iter();
         let Some(spec) = tools.find(|spec| spec.name == call.tool) else {
             return;
         };

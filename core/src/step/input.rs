@@ -48,6 +48,11 @@ impl Stepping<'_> {
                 let record = self.state.schedule.look_at_clock(self.step.at, unix_ms);
                 self.record_all(record);
             }
+            Input::Learn { skills } => {
+                let limits = &self.state.settings.limits;
+                let record = self.state.skills.learn(limits, skills);
+                self.record_all(record);
+            }
             Input::Order(order) => self.order(order),
         }
     }

@@ -67,7 +67,7 @@ impl Stepping<'_> {
     }
 
     fn not_created(&mut self, used: &UseSandbox, task: &Task, fault: &SandboxFault) {
-        let mut tools = self.state.settings.tools.iter();
+        let mut tools = self.state.tools().iter();
         let spec = tools.find(|spec| spec.name == task.tool);
         let otherwise = match (fault, spec.and_then(|spec| spec.sandbox.as_ref())) {
             (SandboxFault::Unavailable { .. }, Some(Sandboxed { otherwise, .. })) => *otherwise,
