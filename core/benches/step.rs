@@ -162,7 +162,7 @@ fn outcome(op: &Op, last: Option<openpista_core::message::Message>) -> Outcome {
             took_ms: 3,
         })),
         Op::Deliver(_) => Outcome::Deliver(Ok(Delivered)),
-        Op::Cancel(_) => unreachable!("nothing is cancelled here"),
+        Op::Sandbox(_) | Op::Cancel(_) => unreachable!("only words and tools are used here"),
     }
 }
 
