@@ -2,7 +2,7 @@
 //! journal. It changes by `State::evolve` alone, and equal states give equal bytes (law 7).
 
 use crate::digest::Digest;
-use crate::effect::deliver::Question;
+use crate::effect::deliver::{Body, Question};
 use crate::id::{Seq, SessionId};
 use crate::machine::approval::Approvals;
 use crate::machine::intent::Intents;
@@ -117,11 +117,19 @@ impl State {
         }
     }
 
-    /// What waits in a session.
-    pub(crate) fn load(&self, session: SessionId) -> Load {
+    /// What waits in a session, and what of it is to be shown over that channel.
+    pub(crate) fn load(&self, session: SessionId, origin: &str) -> Load {
         Load {
             messages: self.turns.waiting(session),
-            deliveries: self.outbox.waiting(session),
+            deliveries: self.outbox.waiting(session, origin),
+        }
+    }
+
+    /// This is a question that needs no answer any more: nobody is to be shown it.
+    pub(crate) fn is_answered(&self, body: &Body) -> bool {
+        match body {
+            Body::Question(question) => self.approvals.due(question.approval).is_none(),
+            Body::Reply(_) | Body::Failure(_) | Body::Notice(_) => false,
         }
     }
 

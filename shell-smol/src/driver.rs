@@ -315,7 +315,12 @@ impl Driver {
         let mut lines = Vec::new();
         for input in batch {
             let input = self.secrets.redact_input(input);
-            self.step(input, &mut lines);
+            let again = matches!(input, Input::Present { .. }).then(|| input.clone());
+            let mut came = self.step(input, &mut lines);
+            // One thing at a time is shown to whoever is there now.
+            while let (true, Some(input)) = (came, again.clone()) {
+                came = self.step(input, &mut lines);
+            }
         }
         for _ in 0..BATCH {
             match self.core.deadline() {
@@ -342,10 +347,12 @@ impl Driver {
         Ok(())
     }
 
-    fn step(&mut self, input: Input, lines: &mut Vec<Line>) {
+    /// Steps the core. True, if something came of it.
+    fn step(&mut self, input: Input, lines: &mut Vec<Line>) -> bool {
         // Progress never leaves records (law 10), so it need not be kept for the journal.
         let kept = (!matches!(input, Input::Progress { .. })).then(|| input.clone());
         let step = self.core.step(self.clock.now(), input);
+        let came = !step.records.is_empty();
         if let (false, Some(input)) = (step.records.is_empty(), kept) {
             lines.push(Line {
                 seq: step.seq,
@@ -363,6 +370,7 @@ impl Driver {
             };
         }
         self.gate.hold(step);
+        came
     }
 
     /// Nothing is in flight, and no turn will go on by itself.

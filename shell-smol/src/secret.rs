@@ -192,7 +192,11 @@ impl Secrets {
                 session: self.clean(session),
                 by,
             }),
-            Input::Boot(_) | Input::Tick(_) | Input::Wall { .. } | Input::Order(_) => input,
+            Input::Boot(_)
+            | Input::Tick(_)
+            | Input::Wall { .. }
+            | Input::Order(_)
+            | Input::Present { .. } => input,
         }
     }
 
@@ -217,7 +221,9 @@ impl Secrets {
                 DeliverFault::Gone { message } => DeliverFault::Gone {
                     message: self.clean(message),
                 },
-                DeliverFault::RateLimited { .. } | DeliverFault::Unformatted => fault,
+                DeliverFault::RateLimited { .. }
+                | DeliverFault::Unformatted
+                | DeliverFault::Absent => fault,
             })),
             Outcome::Deliver(Ok(_)) | Outcome::Cancel(_) => outcome,
         }

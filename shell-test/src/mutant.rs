@@ -291,6 +291,11 @@ pub const MUTANTS: &[Mutant] = &[
         Break::World(Meddling::NeverTicks),
     ),
     (
+        20,
+        "somebody comes in vain",
+        Break::Story(change::came_in_vain),
+    ),
+    (
         21,
         "positions run backwards in an export",
         Break::Story(change::time_backwards),

@@ -287,7 +287,8 @@ impl Stepping<'_> {
     }
 
     pub(super) fn flush(&mut self, session: SessionId) {
-        if let Some(delivery) = self.state.outbox.next(session).cloned() {
+        let next: Vec<_> = self.state.outbox.next(session).cloned().collect();
+        for delivery in next {
             self.intend(Op::Deliver(delivery), Recovery::Repeat);
         }
     }

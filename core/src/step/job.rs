@@ -102,7 +102,8 @@ impl Stepping<'_> {
             say::job_had_no_room(&spec.name, &reason),
         );
         if let Some(session) = session.filter(|_| !late)
-            && self.state.load(session).deliveries < self.state.settings.limits.queued_deliveries
+            && self.state.load(session, &origin).deliveries
+                < self.state.settings.limits.queued_deliveries
         {
             self.queue(session, &origin, Body::Notice(text), Vec::new());
         }

@@ -78,15 +78,15 @@ impl Fronts {
     /// Shows a delivery over its channel.
     ///
     /// # Errors
-    /// When the channel is not running, or its front end could not show it.
+    /// When the channel is not running, so that nobody is there, or its front end could not show
+    /// it.
     pub async fn deliver(
         &self,
         session: String,
         delivery: Deliver,
     ) -> Result<Delivered, DeliverFault> {
-        let unreachable = |message: String| DeliverFault::Unreachable { message };
         let Some(front) = self.of(&delivery.origin) else {
-            return Err(unreachable(format!("{} is not running", delivery.origin)));
+            return Err(DeliverFault::Absent);
         };
         let (done, result) = async_channel::bounded(1);
         let showing = Showing {
@@ -94,10 +94,12 @@ impl Fronts {
             delivery,
             done,
         };
-        let lost = |_| unreachable("nobody is there any more".to_owned());
+        let lost = || DeliverFault::Unreachable {
+            message: "nobody is there any more".to_owned(),
+        };
         let sent = front.send(Event::Deliver(showing)).await;
-        sent.map_err(|_| unreachable("nobody is there any more".to_owned()))?;
-        result.recv().await.map_err(lost)?
+        sent.map_err(|_| lost())?;
+        result.recv().await.map_err(|_| lost())?
     }
 
     /// Passes a hint on: to the channel that it names, or to all. It is lost where too much waits.
@@ -198,9 +200,8 @@ mod tests {
         assert!(unreachable(block_on(
             fronts.deliver("s".to_owned(), delivery("cli:local"))
         )));
-        assert!(unreachable(block_on(
-            fronts.deliver("s".to_owned(), delivery("quic:a"))
-        )));
+        let not_running = block_on(fronts.deliver("s".to_owned(), delivery("quic:a")));
+        assert_eq!(not_running, Err(DeliverFault::Absent));
     }
 
     #[test]

@@ -288,6 +288,14 @@ pub(super) fn early_tick_acts(story: &mut Story) {
     });
 }
 
+pub(super) fn came_in_vain(story: &mut Story) {
+    story.tamper(|line| {
+        if matches!(line.input, Input::Present { .. }) {
+            line.records.clear();
+        }
+    });
+}
+
 pub(super) fn refused_in_silence(story: &mut Story) {
     story
         .events

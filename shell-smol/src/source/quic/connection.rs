@@ -12,9 +12,11 @@ use crate::journal::Identity;
 use async_channel::Receiver;
 use async_io::Timer;
 use futures_lite::FutureExt;
+use openpista_core::id::ApprovalId;
 use openpista_core::input::{Input, Order};
 use openpista_core::wire::frame::{ClientFrame, ServerFrame, Token};
 use quinn::{Connection, SendStream, VarInt, ZeroRttAccepted};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -244,6 +246,7 @@ async fn attend(client: Arc<Client>, mut control: SendStream) {
     let session = client.origin.clone();
     let mut first = vec![ServerFrame::AuthOk { session }];
     let questions = client.shared.handle.questions(&client.origin).await;
+    let mut asked: BTreeSet<ApprovalId> = questions.iter().map(|q| q.approval).collect();
     let open = questions.into_iter();
     first.extend(open.map(|question| request(String::new(), question)));
     for frame in first {
@@ -251,6 +254,8 @@ async fn attend(client: Arc<Client>, mut control: SendStream) {
             return;
         }
     }
+    let origin = client.origin.clone();
+    client.shared.handle.send(Input::Present { origin }).await;
     let closed = async {
         client.connection.closed().await;
         None
@@ -261,6 +266,11 @@ async fn attend(client: Arc<Client>, mut control: SendStream) {
         let Some(frame) = next.or(closed.as_mut()).await else {
             return;
         };
+        if let ServerFrame::ApprovalRequest { approval, .. } = &frame
+            && !asked.insert(*approval)
+        {
+            continue;
+        }
         if let Some(bytes) = exchange::fitting(frame)
             && stream::write_bytes(&mut control, &bytes).await.is_err()
         {
