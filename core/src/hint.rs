@@ -3,7 +3,7 @@
 
 use crate::effect::Chunk;
 use crate::effect::tool::Exit;
-use crate::id::{Attempt, SessionId};
+use crate::id::{ApprovalId, Attempt, SessionId};
 use crate::refusal::Refusal;
 use alloc::string::String;
 
@@ -34,6 +34,11 @@ pub enum Hint {
         key: String,
         /// The answer.
         text: String,
+    },
+    /// A question needs no answer any more: it has one, has expired, or its turn is over.
+    Answered {
+        /// Which.
+        approval: ApprovalId,
     },
     /// A turn is getting on.
     Show {

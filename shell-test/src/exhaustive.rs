@@ -124,6 +124,13 @@ fn channels() -> Vec<Item> {
     let clock = |at_ms, by_ms| Item::Clock { at_ms, by_ms };
     vec![
         say(60_000, "cli:b", None, "k14", "/allow cli:gus"),
+        order(
+            70_300,
+            Order::Stop {
+                session: "cli:a".into(),
+                by: GUEST.into(),
+            },
+        ),
         numbered(100_000, 3, OWNER, "m20. plan same"),
         answer(4, 800, Decision::AllowSession),
         numbered(115_000, 2, OWNER, "m21. plan same"),

@@ -240,6 +240,11 @@ pub const MUTANTS: &[Mutant] = &[
         Break::Story(change::never_let_in),
     ),
     (
+        13,
+        "a guest answers for others",
+        Break::Story(change::guest_answers),
+    ),
+    (
         14,
         "a message that was taken back goes on",
         Break::Story(change::taken_back_in_vain),

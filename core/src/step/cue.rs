@@ -41,8 +41,10 @@ impl Stepping<'_> {
     }
 
     /// Carries out a person's command.
-    pub(super) fn obey(&mut self, session: SessionId, command: Command, end: End) {
+    pub(super) fn obey(&mut self, session: SessionId, command: Command, end: End, by: &str) {
+        let may = self.state.may_rule(session, by, &end.origin);
         let text = match command {
+            Command::Stop | Command::New if !may => say::not_theirs().to_string(),
             Command::Help => say::help().to_string(),
             Command::Status => self.status(session),
             Command::Stop => {

@@ -104,12 +104,7 @@ impl Stepping<'_> {
     }
 
     fn order(&mut self, order: Order) {
-        let (Order::Stop { by, .. }
-        | Order::Cancel { by, .. }
-        | Order::Admit { by, .. }
-        | Order::Expel { by, .. }
-        | Order::Decide { by, .. }) = &order;
-        if !self.state.router.may_speak(&self.state.settings, by) {
+        if self.state.objection(&order).is_some() {
             return;
         }
         match order {

@@ -159,6 +159,12 @@ impl Stepping<'_> {
             },
         };
         schedule::check(&spec)?;
+        let (bytes, most) = (spec.text.len(), settings.limits.message_bytes);
+        if bytes > most {
+            return Err(format!(
+                "`text` has {bytes} bytes, and a message has at most {most}: shorten it"
+            ));
+        }
         let most = settings.limits.jobs;
         let jobs = self.state.schedule.jobs_of(spec.session_name());
         if jobs.count() >= most {

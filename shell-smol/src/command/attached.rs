@@ -210,7 +210,19 @@ impl Attached {
     /// Stops the turns that our messages are in; else whatever the session is doing.
     async fn stop(&mut self, session: String) -> Result<(), ClientError> {
         for id in self.pending.keys() {
-            self.connected.cancel(id).await?;
+    /// What the daemon refuses is told, and says nothing against the connection.
+    fn unless_refused(&self, result: Result<(), ClientError>) -> Result<(), ClientError> {
+        match result {
+            Err(ClientError::Refused(message)) => {
+                self.tell(&message);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+            let cancelled = self.connected.cancel(id).await;
+            self.unless_refused(cancelled)?;
         }
         if self.pending.is_empty() {
             let id = crate::source::cli::fresh_key();

@@ -9,6 +9,8 @@ use openpista_core::effect::deliver::{Deliver, DeliverFault, Delivered};
 use openpista_core::hint::Hint;
 use std::collections::BTreeMap;
 
+/// How the keys of the schedule's messages begin.
+pub(crate) const JOB_KEY: &str = "job:";
 /// How many events may wait for a front end. Hints are lost beyond it, deliveries wait.
 const EVENTS: usize = 1_024;
 
@@ -110,7 +112,7 @@ impl Fronts {
                     let _ = front.try_send(Event::Hint(hint));
                 }
             }
-            Hint::Show { .. } => {
+            Hint::Answered { .. } | Hint::Show { .. } => {
                 let mut told: Vec<&Sender<Event>> = Vec::new();
                 for front in self.by_channel.values() {
                     if told.iter().any(|other| other.same_channel(front)) {
@@ -118,7 +120,8 @@ impl Fronts {
                     }
                     told.push(front);
                     // The last half of the room is kept for what comes once only.
-                    if front.len() < EVENTS / 2 {
+                    let once = matches!(hint, Hint::Answered { .. });
+                    if once || front.len() < EVENTS / 2 {
                         let _ = front.try_send(Event::Hint(hint.clone()));
                     }
                 }

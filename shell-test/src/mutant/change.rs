@@ -1,6 +1,7 @@
 //! The changes to a story that break a law.
 
 use crate::effect::wire;
+use crate::plan::GUEST;
 use crate::story::{Event, Story};
 use openpista_core::effect::{Op, Outcome};
 use openpista_core::input::{Input, Order};
@@ -179,6 +180,25 @@ pub(super) fn session_started_afresh(story: &mut Story) {
         line.records
             .extend(session.map(|session| Record::Refreshed { session }));
         session.is_some()
+    });
+}
+
+/// The answer to the owner's question is a guest's.
+pub(super) fn guest_answers(story: &mut Story) {
+    story.tamper(|line| {
+        let Input::Order(Order::Decide { by, .. }) = &mut line.input else {
+            return;
+        };
+        for record in &mut line.records {
+            if let Record::Decided {
+                answer: Answer::AllowedForSession(said),
+                ..
+            } = record
+            {
+                *said = GUEST.into();
+                *by = GUEST.into();
+            }
+        }
     });
 }
 

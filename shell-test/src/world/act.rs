@@ -36,7 +36,7 @@ impl World {
                     refusal,
                 });
             }
-            Opened::Hint(Hint::Show { .. } | Hint::Tell { .. }) => {}
+            Opened::Hint(Hint::Show { .. } | Hint::Tell { .. } | Hint::Answered { .. }) => {}
             Opened::Effect(cleared) => self.perform(cleared, reach),
         }
     }

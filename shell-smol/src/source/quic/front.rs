@@ -5,7 +5,7 @@
 //! again. Every response is durable before it comes here, so a client that is not there loses
 //! nothing.
 
-use crate::effect::deliver::{Event, Showing};
+use crate::effect::deliver::{Event, JOB_KEY, Showing};
 use crate::source::cli;
 use async_channel::{Receiver, Sender, TrySendError};
 use openpista_core::effect::Chunk;
@@ -17,8 +17,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many notes may wait for one exchange, and for one connection.
 const NOTES: usize = 256;
-/// How the keys of messages begin that the schedule sends.
-const JOB: &str = "job:";
 /// Progress is lost when so many wait.
 const CHATTER: usize = NOTES / 2;
 
@@ -180,6 +178,8 @@ impl Board {
                 let (content, is_error) = (text, false);
                 self.tell(origin, key, &Note::Response { content, is_error });
             }
+            // A client that is shown a question twice answers once: the core sees to that.
+            Hint::Answered { .. } => {}
             Hint::Show { name, activity, .. } => {
                 let progress = progress(activity);
                 for exchange in self.in_session(&name) {
@@ -289,7 +289,7 @@ impl Drop for Attending {
 /// a job of the schedule, a notice or a question, nor does a person at a terminal who has left: it
 /// waits for them.
 fn asks_again(delivery: &Deliver) -> bool {
-    let known = |end: &End| !end.key.starts_with(JOB);
+    let known = |end: &End| !end.key.starts_with(JOB_KEY);
     let ends = &delivery.ends;
     delivery.origin != cli::ORIGIN && !ends.is_empty() && ends.iter().all(known)
 }
