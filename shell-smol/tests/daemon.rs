@@ -73,7 +73,7 @@ fn what_runs_gets_its_grace_and_a_second_signal_waits_for_nothing() {
     ]);
     wait_for_line(&home.file("pid"));
     daemon.send(Signal::TERM);
-    let ended = Ended::of(run.wait_with_output().unwrap());
+    let ended = Ended::awaited(run);
     assert_eq!(
         (ended.code, ended.out.as_str()),
         (Some(0), "end\n"),
@@ -122,7 +122,7 @@ fn run_attaches_and_works_as_it_does_alone() {
     let run = home.start(&["run", "-e", "! echo $$ > pid; exec sleep 1000"]);
     let pid = wait_for_line(&home.file("pid"));
     send(&run, Signal::INT);
-    let stopped = Ended::of(run.wait_with_output().unwrap());
+    let stopped = Ended::awaited(run);
     assert_eq!(
         (stopped.code, stopped.out.as_str()),
         (Some(130), ""),
@@ -146,10 +146,14 @@ fn at_a_terminal_repl_attaches_asks_and_stops() {
     terminal.wait_for(&format!("attached to the daemon (pid {})", daemon.pid()));
     terminal.wait_for("openpista> ");
     terminal.type_in("uptime\r");
-    let question = terminal.wait_for("Allow? [y/N");
+    let question = terminal.wait_for("Allow? [y]es once / [s]ession / [N]o");
     assert!(question.contains("command: uptime"), "{question:?}");
-    terminal.type_in("y\r");
-    terminal.wait_for("load average");
+    terminal.type_in("s\r");
+    let ran = terminal.wait_for("load average");
+    assert!(ran.contains("asking builtin"), "{ran:?}");
+    terminal.type_in("uptime\r");
+    let unasked = terminal.wait_for("load average");
+    assert!(!unasked.contains("Allow?"), "{unasked:?}");
     terminal.type_in("! echo $$ > pid; exec sleep 1000\r");
     let pid = wait_for_line(&home.file("pid"));
     terminal.type_in("\u{3}");
@@ -171,7 +175,7 @@ fn a_daemon_that_dies_and_comes_back_loses_no_message() {
     daemon.send(Signal::KILL);
     assert_eq!(daemon.end().code, None);
     let daemon = Daemon::of(&home);
-    let ended = Ended::of(run.wait_with_output().unwrap());
+    let ended = Ended::awaited(run);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(
         ended.err.contains("waiting for it to come back"),

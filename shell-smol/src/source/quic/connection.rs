@@ -25,6 +25,8 @@ use std::time::Duration;
 const STRANGER_FRAME_BYTES: usize = 4 * 1024;
 /// How long a peer is given to read why it is turned away.
 const LAST_WORD: Duration = Duration::from_secs(1);
+/// How much of what a client calls itself the log shows, in characters.
+const NAME_CHARS: usize = 64;
 /// Who lets in those whom the operator gave a token.
 const OPERATOR: &str = "cli:local";
 
@@ -69,6 +71,8 @@ pub(super) struct Client {
     pub(super) identity: Identity,
     /// `quic:` and the token's name.
     pub(super) origin: String,
+    /// What it calls itself, made safe: for the log alone.
+    called: String,
     confirmed: Receiver<Infallible>,
 }
 
@@ -132,7 +136,7 @@ pub(super) async fn serve(
         connection.closed().await;
         Err(None)
     };
-    let (identity, control) = match known.or(late).or(gone).await {
+    let (identity, called, control) = match known.or(late).or(gone).await {
         Ok(known) => known,
         Err(close) => {
             if let Some(close) = close {
@@ -146,6 +150,7 @@ pub(super) async fn serve(
     drop(place);
     let client = Arc::new(Client {
         origin: origin_of(&identity.name),
+        called: made_safe(&called),
         shared,
         connection,
         identity,
@@ -158,16 +163,16 @@ pub(super) async fn serve(
 async fn authenticate(
     shared: &Shared,
     connection: &Connection,
-) -> Result<(Identity, SendStream), Close> {
+) -> Result<(Identity, String, SendStream), Close> {
     let (mut send, recv) = connection.accept_bi().await.map_err(|_| Close::AUTH)?;
     let mut frames = Frames::<ClientFrame>::new(recv, STRANGER_FRAME_BYTES);
     let message = match frames.next().await {
         Ok(Some(ClientFrame::Auth {
             token: Token(token),
             role: None,
-            ..
+            client,
         })) => match shared.lookup.identify(&token).await {
-            Ok(Some(identity)) => return Ok((identity, send)),
+            Ok(Some(identity)) => return Ok((identity, client, send)),
             Ok(None) => {
                 "The token is not valid. `openpistacrab token add NAME` makes one.".to_owned()
             }
@@ -204,6 +209,7 @@ async fn welcome(client: Arc<Client>, control: SendStream) {
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(KNOWN_STREAMS));
     tracing::info!(
         client = client.origin,
+        called = client.called,
         remote = %connection.remote_address(),
         "connected"
     );
@@ -215,9 +221,17 @@ async fn welcome(client: Arc<Client>, control: SendStream) {
     let reason = connection.close_reason().map(|reason| reason.to_string());
     tracing::info!(
         client = client.origin,
+        called = client.called,
         "disconnected: {}",
         reason.unwrap_or_default()
     );
+}
+
+/// A name that somebody gave themselves: not too long, and nothing in it that could pass for
+/// another line of the log.
+fn made_safe(name: &str) -> String {
+    let name = name.chars().take(NAME_CHARS);
+    name.flat_map(char::escape_debug).collect()
 }
 
 /// A token that was added since the start: its holder may speak from here on.
@@ -244,7 +258,12 @@ async fn admit(client: &Client) {
 async fn attend(client: Arc<Client>, mut control: SendStream) {
     let attending = client.shared.front.attend(&client.origin);
     let session = client.origin.clone();
-    let mut first = vec![ServerFrame::AuthOk { session }];
+    let (provider, model) = client.shared.model.clone().unzip();
+    let mut first = vec![ServerFrame::AuthOk {
+        session,
+        provider,
+        model,
+    }];
     let questions = client.shared.handle.questions(&client.origin).await;
     let mut asked: BTreeSet<ApprovalId> = questions.iter().map(|q| q.approval).collect();
     let open = questions.into_iter();
@@ -276,5 +295,17 @@ async fn attend(client: Arc<Client>, mut control: SendStream) {
         {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NAME_CHARS, made_safe};
+
+    #[test]
+    fn a_name_in_the_log_is_short_and_on_one_line() {
+        assert_eq!(made_safe("my laptop"), "my laptop");
+        assert_eq!(made_safe("a\n\u{1b}[2J\u{202e}"), r"a\n\u{1b}[2J\u{202e}");
+        assert_eq!(made_safe(&"x".repeat(10_000)).len(), NAME_CHARS);
     }
 }

@@ -104,6 +104,7 @@ async fn order(stream: &mut Stream, frame: ClientFrame) -> Result<(), Broken> {
             approval,
             decision: match decision {
                 frame::Decision::Allow => Decision::Allow,
+                frame::Decision::AllowSession => Decision::AllowSession,
                 frame::Decision::Deny => Decision::Deny,
             },
             by,

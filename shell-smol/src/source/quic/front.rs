@@ -225,13 +225,12 @@ impl Board {
 
     /// Shows a text that is no message's end.
     fn notice(&self, session: &str, origin: &str, text: &str) -> Told {
-        let progress = Progress::Output {
-            text: format!("{text}\n"),
-        };
+        let text = text.to_owned();
+        let progress = Progress::Notice { text };
         let note = Note::Progress(progress.clone());
         let here = self.in_session(session).filter(|e| e.origin == origin);
         let id = String::new();
-        // Over the first stream it cannot be taken for a command's output.
+        // It belongs to no message: over the first stream, if anybody reads it.
         let told = self.call(origin, &ServerFrame::Progress { id, progress });
         told.or(|| most(here.map(|exchange| exchange.tell(&note))))
     }
