@@ -13,7 +13,8 @@ pub struct Limits {
     pub calls_per_round: u16,
     /// Messages that may wait in a session while a turn runs.
     pub queued_messages: usize,
-    /// Deliveries that may wait in a session; at the bound, new messages are refused.
+    /// Deliveries that may wait in a session for one channel; at the bound, new messages over that
+    /// channel are refused.
     pub queued_deliveries: usize,
     /// Sessions.
     pub sessions: usize,

@@ -589,7 +589,7 @@ fn approval(lines: &[Line]) -> ApprovalId {
         Record::Sought(sought) => Some(sought.approval),
         _ => None,
     });
-    sought.last().expect("a question")
+    sought.max().expect("a question")
 }
 
 fn decide(approval: ApprovalId, by: &str) -> Order {
