@@ -19,7 +19,8 @@ use openpista_core::Core;
 use openpista_core::effect::deliver::Question;
 use openpista_core::gate::{self, Gate, Receipt};
 use openpista_core::id::SessionId;
-use openpista_core::input::{Boot, Input};
+use openpista_core::input::{Boot, Input, Order};
+use openpista_core::refusal::Refusal;
 use openpista_core::replay::Line;
 use openpista_core::settings::Settings;
 use smol::LocalExecutor;
@@ -71,6 +72,8 @@ enum Ask {
     Questions(String, Sender<Vec<Question>>),
     /// Whether a peer is listened to.
     MaySpeak(String, Sender<bool>),
+    /// Why an order would not be carried out.
+    Objection(Order, Sender<Option<Refusal>>),
 }
 
 /// What the loop has to do next.
@@ -139,6 +142,15 @@ impl Handle {
         let ask = Ask::MaySpeak(peer.to_owned(), answer);
         let _ = self.asks.send(ask).await;
         answered.recv().await.ok()
+    }
+
+    /// Why an order would not be carried out, if whoever gives it has no right to. The core looks
+    /// again when the order comes: this is for telling them.
+    pub async fn objection(&self, order: &Order) -> Option<Refusal> {
+        let (answer, answered) = async_channel::bounded(1);
+        let ask = Ask::Objection(order.clone(), answer);
+        let _ = self.asks.send(ask).await;
+        answered.recv().await.ok().flatten()
     }
 
     /// Asks the loop to end. May be asked again, with less patience.
@@ -306,6 +318,7 @@ impl Driver {
                 let _ = answer.try_send(questions.cloned().collect());
             }
             Ask::MaySpeak(peer, answer) => drop(answer.try_send(state.may_speak(&peer))),
+            Ask::Objection(order, answer) => drop(answer.try_send(state.objection(&order))),
         }
     }
 
@@ -315,7 +328,12 @@ impl Driver {
         let mut lines = Vec::new();
         for input in batch {
             let input = self.secrets.redact_input(input);
-            self.step(input, &mut lines);
+            let again = matches!(input, Input::Present { .. }).then(|| input.clone());
+            let mut came = self.step(input, &mut lines);
+            // One thing at a time is shown to whoever is there now.
+            while let (true, Some(input)) = (came, again.clone()) {
+                came = self.step(input, &mut lines);
+            }
         }
         for _ in 0..BATCH {
             match self.core.deadline() {
@@ -342,10 +360,12 @@ impl Driver {
         Ok(())
     }
 
-    fn step(&mut self, input: Input, lines: &mut Vec<Line>) {
+    /// Steps the core. True, if something came of it.
+    fn step(&mut self, input: Input, lines: &mut Vec<Line>) -> bool {
         // Progress never leaves records (law 10), so it need not be kept for the journal.
         let kept = (!matches!(input, Input::Progress { .. })).then(|| input.clone());
         let step = self.core.step(self.clock.now(), input);
+        let came = !step.records.is_empty();
         if let (false, Some(input)) = (step.records.is_empty(), kept) {
             lines.push(Line {
                 seq: step.seq,
@@ -363,6 +383,7 @@ impl Driver {
             };
         }
         self.gate.hold(step);
+        came
     }
 
     /// Nothing is in flight, and no turn will go on by itself.

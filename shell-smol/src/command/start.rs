@@ -126,7 +126,9 @@ impl Ours {
     fn listen(self, config: &Config, agent: &Agent, said: &mut String) -> Result<Gateway, Error> {
         let lookup = Lookup::open(&config.database).map_err(|e| Error::failed(e.to_string()))?;
         let data_dir = self.config.data_dir.clone();
-        let gateway = Gateway::start(self.config, agent.handle.clone(), self.events, lookup)
+        let mut gateway = self.config;
+        gateway.model = Some((agent.provider().to_owned(), agent.model()));
+        let gateway = Gateway::start(gateway, agent.handle.clone(), self.events, lookup)
             .map_err(|error| Error::failed(error.to_string()))?;
         let address = gateway.local_addr();
         Door::open(&data_dir, address, self.token).map_err(|error| {

@@ -1,6 +1,7 @@
 //! A client that is written by hand, from the documented frames alone; and everything that it can
 //! do wrong.
 
+use crate::block_on;
 use crate::daemon::{Daemon, Home};
 use crate::server::{Answer, Server};
 use openpista_core::settings::Mode;
@@ -11,7 +12,6 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
-use smol::block_on;
 use std::net::UdpSocket;
 use std::path::Path;
 use std::sync::Arc;

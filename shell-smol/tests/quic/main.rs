@@ -10,3 +10,20 @@ mod early;
 mod frames;
 mod messages;
 mod start;
+
+use futures_lite::FutureExt;
+use std::time::Duration;
+
+/// How long a test waits for something that is certain to come.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs to the end, or fails where it was called.
+#[track_caller]
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let late = async {
+        smol::Timer::after(PATIENCE).await;
+        None
+    };
+    let ended = smol::block_on(async { Some(future.await) }.or(late));
+    ended.unwrap_or_else(|| panic!("waited for {PATIENCE:?} in vain: nothing more came"))
+}

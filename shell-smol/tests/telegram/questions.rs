@@ -133,9 +133,10 @@ fn what_is_stopped_can_no_longer_be_allowed() {
     let asked = question(&api);
     api.write(2, OWNER, "/stop");
     api.wait_for_said(OWNER, |text| text.starts_with("Stopped"));
+    // Nobody has to press them to learn that they are of no use.
+    api.wait_for_message(asked.id, |sent| sent.buttons.is_empty());
     api.press(3, OWNER, &asked, "Allow once");
     assert!(answer_to(&api, 1).contains(LATE));
-    api.wait_for_message(asked.id, |sent| sent.buttons.is_empty());
     daemon.stop();
     assert!(!dir.path().join("workspace/ran").exists());
 }

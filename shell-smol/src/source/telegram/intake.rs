@@ -11,8 +11,7 @@ use super::poll::Word;
 use super::question;
 use super::update::{Attachment, File, Message, Place, Press};
 use async_io::Timer;
-use frankenstein::methods::{AnswerCallbackQueryParams, EditMessageReplyMarkupParams};
-use frankenstein::types::InlineKeyboardMarkup;
+use frankenstein::methods::AnswerCallbackQueryParams;
 use futures_lite::FutureExt;
 use openpista_core::input::{Arrival, Decision, Input, Order};
 use openpista_core::refusal::Refusal;
@@ -251,7 +250,7 @@ impl Front {
             CameOfIt::Late => (
                 "This was answered already or has expired.",
                 // What the buttons have become stays.
-                (press.live && question::pressed(&press.data).is_some()).then(no_buttons),
+                (press.live && question::pressed(&press.data).is_some()).then(question::no_buttons),
             ),
         };
         let params = AnswerCallbackQueryParams::builder()
@@ -263,15 +262,7 @@ impl Front {
             tracing::debug!("telegram: a press could not be answered: {fault:?}");
         }
         if let (Some((place, message)), Some(buttons)) = (press.message, buttons) {
-            let params = EditMessageReplyMarkupParams::builder()
-                .chat_id(place.chat)
-                .message_id(message)
-                .reply_markup(buttons)
-                .build();
-            let edited = self.api.run(move |api| api.edit_buttons(params)).await;
-            if let Err(fault) = edited {
-                tracing::debug!("telegram: buttons could not be changed: {fault:?}");
-            }
+            self.edit_buttons(place, message, buttons).await;
         }
         self.word(Word::Settled(id));
     }
@@ -290,6 +281,10 @@ impl Front {
             questions.iter().any(|q| q.approval == approval)
         };
         let was_open = open().await;
+        // What becomes of the buttons that were pressed is shown here.
+        if let Some((place, message)) = press.message {
+            self.asked.borrow_mut().forget(place, message);
+        }
         let order = Order::Decide {
             approval,
             decision,
@@ -298,7 +293,12 @@ impl Front {
         self.handle.send(Input::Order(order)).await;
         match (was_open, open().await) {
             (true, false) => CameOfIt::Decided(decision),
-            (true, true) => CameOfIt::NotTheirs,
+            (true, true) => {
+                if let Some((place, message)) = press.message {
+                    self.asked.borrow_mut().shown(approval, place, message);
+                }
+                CameOfIt::NotTheirs
+            }
             (false, _) => CameOfIt::Late,
         }
     }
@@ -308,7 +308,7 @@ impl Front {
 enum CameOfIt {
     /// It answered the question.
     Decided(Decision),
-    /// The core does not listen to this person.
+    /// This person has no right to.
     NotTheirs,
     /// There was nothing to answer any more.
     Late,
@@ -332,10 +332,6 @@ fn hint(peer: &str) -> String {
         "I do not know you: you are {peer} to me. Whoever runs me can let you in, by `/allow {peer}` \
          in a chat that I know, or by `openpistacrab allow {peer}` on the machine."
     )
-}
-
-fn no_buttons() -> InlineKeyboardMarkup {
-    question::keyboard(Vec::new())
 }
 
 #[cfg(test)]
