@@ -114,7 +114,8 @@ impl Agent {
     pub(super) fn live<T>(self, front: impl Future<Output = T>) -> Result<T, Error> {
         let driver = self.driver.run(self.settings);
         let both = future::try_zip(driver, async { Ok(front.await) });
-        let ended = smol::block_on(self.executor.run(both));
+        // The gateway's thread waits for the system on behalf of all; this one only for the others.
+        let ended = future::block_on(self.executor.run(both));
         ended
             .map(|((), told)| told)
             .map_err(|error| Error::failed(error.to_string()))
