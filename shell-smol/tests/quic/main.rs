@@ -1,6 +1,8 @@
 //! The QUIC gateway over real sockets: a whole daemon in this process, our own client, and one
 //! that is written by hand.
 
+#[path = "../support/crowd.rs"]
+mod crowd;
 #[path = "../support/server.rs"]
 mod server;
 
