@@ -9,4 +9,5 @@ mod daemon;
 mod early;
 mod frames;
 mod messages;
+mod notices;
 mod start;
