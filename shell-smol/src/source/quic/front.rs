@@ -276,11 +276,16 @@ impl Drop for Attending {
     }
 }
 
-/// Whoever this is for knows the message's id, and gets the response by asking. Nobody asks about
-/// a job of the schedule, nor does a person at a terminal who has left: it waits for them.
+/// Whoever this is for knows the message's id, and gets the response by asking; a question is shown
+/// to whoever connects. Nobody asks about a job of the schedule or about a notice that ends no
+/// message, nor does a person at a terminal who has left: it waits for them.
 fn asks_again(delivery: &Deliver) -> bool {
     let known = |end: &End| !end.key.starts_with(JOB);
-    delivery.origin != cli::ORIGIN && delivery.ends.iter().all(known)
+    let asked = match delivery.body {
+        Body::Question(_) => true,
+        _ => !delivery.ends.is_empty() && delivery.ends.iter().all(known),
+    };
+    delivery.origin != cli::ORIGIN && asked
 }
 
 /// Does all of it, and says whether any came through.
