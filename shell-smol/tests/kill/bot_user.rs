@@ -57,7 +57,7 @@ impl BotUser {
                     self.write(chat);
                 }
             }
-            if self.scene.is_going() && self.chance.one_in(6) {
+            if self.scene.is_going() && self.chance.one_in(12) {
                 self.press_late();
             }
             std::thread::sleep(Duration::from_millis(5) + self.chance.up_to_ms(40));
@@ -76,9 +76,6 @@ impl BotUser {
                 }
                 self.decide(&sent);
             } else if let Some(open) = self.open.get_mut(&chat) {
-                if sent.text.starts_with("Stopped") {
-                    open.clear();
-                }
                 let words = sent.text.split([' ', '.']);
                 words.for_each(|word| {
                     open.remove(word);
@@ -170,8 +167,13 @@ impl BotUser {
     fn message(&mut self, chat: i64, text: String) -> Value {
         self.update += 1;
         let update = json!({ "update_id": self.update, "message": message(chat, &text) });
-        if !text.starts_with('/') {
-            self.open.entry(chat).or_default().insert(name(&text));
+        let open = self.open.entry(chat).or_default();
+        match text.as_str() {
+            "/stop" | "/new" => open.clear(),
+            "/status" => {}
+            text => {
+                open.insert(name(text));
+            }
         }
         lock(&self.scene.pushed).insert(self.update, (chat, text));
         self.scene.written.fetch_add(1, Ordering::SeqCst);

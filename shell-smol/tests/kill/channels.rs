@@ -361,7 +361,7 @@ fn configuration(server: &Server, api: &BotApi) -> String {
 
 #[test]
 fn over_telegram_and_quic_nothing_is_lost_or_repeated_however_often_the_daemon_is_killed() {
-    let kills = chance::kills(120);
+    let kills = chance::kills(150);
     let began = Instant::now();
     let mut world = World::new(chance::seed());
     let token = world.home.run(&["token", "add", client::NAME]);

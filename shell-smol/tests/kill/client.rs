@@ -74,16 +74,26 @@ impl<'s> Visit<'s> {
             }
             None
         };
-        let connected = async {
+        let stay = async {
             let hearing = soon(async { client.connect(address).await.ok() }).await?;
             let (main, early) = soon(self.connect(client, address)).await?;
-            Some((hearing, main, early))
+            self.stay(hearing, Rc::new(main), early, executor).await;
+            Some(())
         };
-        let Some((hearing, main, early)) = connected.or(gone).await else {
-            return;
-        };
+        // A daemon that is dead does not say so.
+        let _ = stay.or(gone).await;
+    }
+
+    async fn stay<'e>(
+        &'e self,
+        hearing: Connected,
+        main: Rc<Connected>,
+        early: Vec<(String, Exchange)>,
+        executor: &LocalExecutor<'e>,
+    ) where
+        's: 'e,
+    {
         self.met.borrow_mut().clear();
-        let main = Rc::new(main);
         let mut tasks = vec![executor.spawn(self.hear(hearing))];
         for (id, exchange) in early {
             tasks.push(executor.spawn(self.follow(Rc::clone(&main), exchange, id)));
@@ -91,19 +101,17 @@ impl<'s> Visit<'s> {
         for id in self.unanswered() {
             self.send(&main, id, executor, &mut tasks).await;
         }
-        let stay = self.draw(|chance| match chance.one_in(3) {
+        let moments = self.draw(|chance| match chance.one_in(3) {
             true => chance.below(20),
             false => u64::MAX,
         });
         for moment in 0.. {
-            let left = moment >= stay && self.scene.is_going();
-            if left || self.scene.door() != Some(address) || self.scene.is_over() {
+            let open = main.connection().close_reason().is_none();
+            if !open || (moment >= moments && self.scene.is_going()) {
                 return;
             }
             if self.scene.is_going() {
                 self.act(&main, executor, &mut tasks).await;
-            } else if main.connection().close_reason().is_some() {
-                return;
             }
             Timer::after(self.draw(|c| Duration::from_millis(2) + c.up_to_ms(30))).await;
         }

@@ -245,7 +245,7 @@ impl Evidence<'_> {
             }
         }
         let mut confirmed: BTreeSet<&str> = BTreeSet::new();
-        let (mut first, mut late) = (BTreeMap::new(), 0);
+        let mut first = BTreeMap::new();
         for (update, (word, label)) in &self.user.presses {
             let label = *first.entry(word.as_str()).or_insert(label);
             if *label == "Deny" && ran.contains(word.as_str()) {
@@ -266,10 +266,7 @@ impl Evidence<'_> {
                 "Allowed once." => *label == "Allow once",
                 "Allowed for this session." => *label == "Allow for this session",
                 "Denied." => *label == "Deny",
-                _ => {
-                    late += 1;
-                    continue;
-                }
+                _ => continue,
             };
             if !counted || !confirmed.insert(word) {
                 faults.push(format!(
@@ -284,10 +281,11 @@ impl Evidence<'_> {
         }
         let yes = answers.values().filter(|yes| **yes).count();
         format!(
-            "{yes} times yes and {} times no, 0 commands without a yes, {} presses of which {late} \
-             came late and changed nothing",
+            "{yes} times yes and {} times no, 0 commands without a yes, {} presses of buttons, of \
+             which {} came too late and changed nothing",
             answers.len() - yes,
             self.user.presses.len(),
+            self.user.presses.len() - confirmed.len(),
         )
     }
 

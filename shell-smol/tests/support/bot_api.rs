@@ -346,8 +346,9 @@ fn serve(shared: &Shared, stream: TcpStream) {
             "HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             answer.len()
         );
-        let stream = reader.get_mut();
-        if stream.write_all(head.as_bytes()).is_err() || stream.write_all(&answer).is_err() {
+        // In one write: the second of two would wait for the other side's acknowledgement.
+        let whole = [head.as_bytes(), &answer].concat();
+        if reader.get_mut().write_all(&whole).is_err() {
             return;
         }
     }
