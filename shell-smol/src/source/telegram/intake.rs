@@ -14,7 +14,8 @@ use async_io::Timer;
 use frankenstein::methods::{AnswerCallbackQueryParams, EditMessageReplyMarkupParams};
 use frankenstein::types::InlineKeyboardMarkup;
 use futures_lite::FutureExt;
-use openpista_core::input::{Arrival, Decision, Input, Order};
+use openpista_core::input::{Arrival, Decision, Input};
+use openpista_core::record::Answer;
 use openpista_core::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -285,21 +286,17 @@ impl Front {
             (None, Some((place, _))) => place.origin(),
             (None, None) => String::new(),
         };
-        let open = async || {
-            let questions = self.handle.questions(&session).await;
-            questions.iter().any(|q| q.approval == approval)
-        };
-        let was_open = open().await;
-        let order = Order::Decide {
-            approval,
-            decision,
-            by: super::peer(press.user),
-        };
-        self.handle.send(Input::Order(order)).await;
-        match (was_open, open().await) {
-            (true, false) => CameOfIt::Decided(decision),
-            (true, true) => CameOfIt::NotTheirs,
-            (false, _) => CameOfIt::Late,
+        let by = super::peer(press.user);
+        match self.handle.decide(approval, decision, &by).await {
+            Some(Answer::Expired) => CameOfIt::Late,
+            Some(_) => CameOfIt::Decided(decision),
+            None => {
+                let open = self.handle.questions(&session).await;
+                match open.iter().any(|question| question.approval == approval) {
+                    true => CameOfIt::NotTheirs,
+                    false => CameOfIt::Late,
+                }
+            }
         }
     }
 }
