@@ -11,6 +11,7 @@ mod daemon;
 mod early;
 mod frames;
 mod messages;
+mod notices;
 mod start;
 
 use futures_lite::FutureExt;

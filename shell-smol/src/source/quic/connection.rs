@@ -6,6 +6,7 @@
 use super::endpoint::{KNOWN_STREAMS, KNOWN_WINDOW, Place};
 use super::exchange::{self, Stream};
 use super::front::request;
+use super::greeting::{Greeting, STRANGER_FRAME_BYTES};
 use super::stream::{self, Broken, Frames};
 use super::{Shared, origin_of};
 use crate::journal::Identity;
@@ -21,8 +22,6 @@ use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// The longest frame of somebody who has not said who they are, in bytes.
-const STRANGER_FRAME_BYTES: usize = 4 * 1024;
 /// How long a peer is given to read why it is turned away.
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// How much of what a client calls itself the log shows, in characters.
@@ -166,13 +165,17 @@ async fn authenticate(
 ) -> Result<(Identity, String, SendStream), Close> {
     let (mut send, recv) = connection.accept_bi().await.map_err(|_| Close::AUTH)?;
     let mut frames = Frames::<ClientFrame>::new(recv, STRANGER_FRAME_BYTES);
-    let message = match frames.next().await {
-        Ok(Some(ClientFrame::Auth {
+    let greeting = match frames.next().await {
+        Ok(frame) => Greeting::of(frame),
+        Err(Broken::Ended(_)) => return Err(Close::AUTH),
+        Err(broken) => Greeting::TurnedAway(broken.to_string()),
+    };
+    let message = match greeting {
+        Greeting::Client {
             token: Token(token),
-            role: None,
-            client,
-        })) => match shared.lookup.identify(&token).await {
-            Ok(Some(identity)) => return Ok((identity, client, send)),
+            name,
+        } => match shared.lookup.identify(&token).await {
+            Ok(Some(identity)) => return Ok((identity, name, send)),
             Ok(None) => {
                 "The token is not valid. `openpistacrab token add NAME` makes one.".to_owned()
             }
@@ -181,12 +184,7 @@ async fn authenticate(
                 return Err(Close::BROKEN);
             }
         },
-        Ok(Some(ClientFrame::Auth { role: Some(_), .. })) => {
-            "This gateway takes no workers.".to_owned()
-        }
-        Ok(_) => "The first frame of a connection must be `auth`.".to_owned(),
-        Err(Broken::Ended(_)) => return Err(Close::AUTH),
-        Err(broken) => broken.to_string(),
+        Greeting::TurnedAway(message) => message,
     };
     let told = async {
         let frame = ServerFrame::AuthError { message };

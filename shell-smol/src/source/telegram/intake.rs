@@ -13,7 +13,8 @@ use super::update::{Attachment, File, Message, Place, Press};
 use async_io::Timer;
 use frankenstein::methods::AnswerCallbackQueryParams;
 use futures_lite::FutureExt;
-use openpista_core::input::{Arrival, Decision, Input, Order};
+use openpista_core::input::{Arrival, Decision, Input};
+use openpista_core::record::Answer;
 use openpista_core::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -276,30 +277,24 @@ impl Front {
             (None, Some((place, _))) => place.origin(),
             (None, None) => String::new(),
         };
-        let open = async || {
-            let questions = self.handle.questions(&session).await;
-            questions.iter().any(|q| q.approval == approval)
-        };
-        let was_open = open().await;
         // What becomes of the buttons that were pressed is shown here.
         if let Some((place, message)) = press.message {
             self.asked.borrow_mut().forget(place, message);
         }
-        let order = Order::Decide {
-            approval,
-            decision,
-            by: super::peer(press.user),
-        };
-        self.handle.send(Input::Order(order)).await;
-        match (was_open, open().await) {
-            (true, false) => CameOfIt::Decided(decision),
-            (true, true) => {
+        let by = super::peer(press.user);
+        match self.handle.decide(approval, decision, &by).await {
+            Some(Answer::Expired) => CameOfIt::Late,
+            Some(_) => CameOfIt::Decided(decision),
+            None => {
+                let open = self.handle.questions(&session).await;
+                if !open.iter().any(|question| question.approval == approval) {
+                    return CameOfIt::Late;
+                }
                 if let Some((place, message)) = press.message {
                     self.asked.borrow_mut().shown(approval, place, message);
                 }
                 CameOfIt::NotTheirs
             }
-            (false, _) => CameOfIt::Late,
         }
     }
 }
