@@ -3,6 +3,7 @@
 use crate::support::{self, Samples};
 use std::fs::File;
 use std::io::{Seek, Write};
+use std::time::Duration;
 
 /// A file that is written over and made durable again and again, as a write-ahead log is.
 pub(crate) struct Disk {
