@@ -12,6 +12,8 @@ mod bot_api;
 mod crowd;
 #[path = "support/daemon.rs"]
 mod daemon;
+#[path = "support/disk.rs"]
+mod disk;
 #[path = "support/echo.rs"]
 mod echo;
 #[path = "support/model.rs"]
@@ -22,12 +24,12 @@ mod support;
 
 use bot_api::BotApi;
 use daemon::{Daemon, home};
+use disk::Disk;
 use model::Model;
 use openpista_core::wire::frame::ServerFrame;
 use openpista_shell_smol::client::Connected;
 use smol::{Timer, block_on};
-use std::fs::{self, File};
-use std::io::{Seek, Write};
+use std::fs;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -97,34 +99,6 @@ fn machine(part: &str) {
     let load = load.split(' ').next().unwrap_or("?");
     let sync = Disk::new().samples(50).median();
     println!("{part}: load {load}, one sync of the disk {}", ms(sync));
-}
-
-/// A file that is written over and made durable again and again, as a write-ahead log is.
-struct Disk {
-    file: File,
-    _dir: tempfile::TempDir,
-}
-
-impl Disk {
-    fn new() -> Disk {
-        let dir = support::scratch();
-        let mut file = File::create(dir.path().join("file")).expect("a file");
-        file.write_all(&[0; 64 * 1024]).expect("room on the disk");
-        file.sync_all().expect("a disk that works");
-        Disk { file, _dir: dir }
-    }
-
-    fn sync(&mut self) -> Duration {
-        self.file.rewind().expect("a file");
-        Samples::one(|| {
-            self.file.write_all(&[7; 4096]).expect("room on the disk");
-            self.file.sync_data().expect("a disk that works");
-        })
-    }
-
-    fn samples(&mut self, times: usize) -> Samples {
-        Samples::new((0..times).map(|_| self.sync()).collect())
-    }
 }
 
 fn mb(kb: u64) -> String {
