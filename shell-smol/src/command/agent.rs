@@ -11,8 +11,10 @@ use crate::effect::sandbox::Sandboxes;
 use crate::effect::tool::{ToolConfig, Tools};
 use crate::journal::Opened;
 use crate::secret::{Secret, Secrets};
-use crate::source::wall;
+use crate::skill::Skills;
+use crate::source::{skill, wall};
 use futures_lite::future;
+use openpista_core::input::Input;
 use openpista_core::settings::Settings;
 use smol::LocalExecutor;
 use std::collections::BTreeMap;
@@ -86,6 +88,11 @@ impl Agent {
         let executor = Rc::new(LocalExecutor::new());
         let (driver, handle) = Driver::new(opened, secrets, hands, Rc::clone(&executor));
         executor.spawn(wall::watch(handle.clone())).detach();
+        let mut workspace = skill::Watch::new(Skills::of(config));
+        let skills = workspace.look().unwrap_or_default();
+        // The first of all inputs after the boot, so that the first prompt has them.
+        smol::block_on(handle.send(Input::Learn { skills }));
+        executor.spawn(workspace.watch(handle.clone())).detach();
         Ok(Agent {
             executor,
             driver,
