@@ -4,7 +4,7 @@
 use crate::digest::Digest;
 use crate::effect::Chunk;
 use crate::effect::tool::Exit;
-use crate::id::{Attempt, SessionId};
+use crate::id::{ApprovalId, Attempt, SessionId};
 use crate::refusal::Refusal;
 use alloc::string::String;
 
@@ -43,6 +43,11 @@ pub enum Hint {
         /// It is durably ours, now or since an earlier time; else the token is nobody's, or was
         /// used up or revoked before.
         taken: bool,
+    },
+    /// A question needs no answer any more: it has one, has expired, or its turn is over.
+    Answered {
+        /// Which.
+        approval: ApprovalId,
     },
     /// A turn is getting on.
     Show {

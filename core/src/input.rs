@@ -58,6 +58,12 @@ pub enum Input {
     },
     /// A person gave an order outside the text of a message.
     Order(Order),
+    /// Somebody is there now who can be shown what waits for this origin. One delivery is tried
+    /// again, because a step touches one session: a shell repeats it until nothing comes of it.
+    Present {
+        /// The channel and the conversation in it, for example `cli:local`.
+        origin: String,
+    },
 }
 
 /// What the program knows when it starts.

@@ -13,7 +13,8 @@ pub struct Limits {
     pub calls_per_round: u16,
     /// Messages that may wait in a session while a turn runs.
     pub queued_messages: usize,
-    /// Deliveries that may wait in a session; at the bound, new messages are refused.
+    /// Deliveries that may wait in a session for one channel; at the bound, new messages over that
+    /// channel are refused.
     pub queued_deliveries: usize,
     /// Sessions.
     pub sessions: usize,
@@ -46,6 +47,9 @@ pub struct Limits {
     pub backoff_ms: u64,
     /// The longest wait before a retry that we choose ourselves, in milliseconds.
     pub backoff_max_ms: u64,
+    /// The longest wait before somebody who was not there is looked for again, in milliseconds;
+    /// the waits double as others do. Whoever comes is shown what waits at once.
+    pub absent_max_ms: u64,
     /// The longest wait that a provider may ask for, in milliseconds; beyond it the turn ends.
     pub retry_after_max_ms: u64,
     /// How long a question to a person stays open, in milliseconds.
@@ -96,6 +100,7 @@ impl Default for Limits {
             grace_ms: 5_000,
             backoff_ms: 500,
             backoff_max_ms: 30_000,
+            absent_max_ms: 3_600_000,
             retry_after_max_ms: 300_000,
             approval_ms: 600_000,
             jobs: 64,

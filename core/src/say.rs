@@ -25,6 +25,15 @@ pub(crate) fn nothing_to_stop() -> &'static str {
     "There is nothing to stop."
 }
 
+pub(crate) fn not_theirs() -> &'static str {
+    "You may stop only what answers a message of yours, or goes on where you write from. The owner \
+     may stop anything."
+}
+
+pub(crate) fn not_theirs_to_answer() -> &'static str {
+    "You may answer only questions about messages of yours. The owner may answer any."
+}
+
 pub(crate) fn afresh() -> &'static str {
     "This conversation starts afresh."
 }

@@ -2,9 +2,10 @@
 //! journal. It changes by `State::evolve` alone, and equal states give equal bytes (law 7).
 
 use crate::digest::Digest;
-use crate::effect::deliver::Question;
+use crate::effect::deliver::{Body, Question};
 use crate::effect::sandbox::Engine;
 use crate::id::{EffectId, SandboxId, Seq, SessionId};
+use crate::input::Order;
 use crate::machine::approval::Approvals;
 use crate::machine::intent::Intents;
 use crate::machine::outbox::Outbox;
@@ -15,11 +16,14 @@ use crate::machine::skill::Skills;
 use crate::machine::turn::Turns;
 use crate::message::{Prompt, ToolSpec};
 use crate::record::Record;
+use crate::refusal::Refusal;
+use crate::say;
 use crate::settings::Settings;
 use crate::skill::Skill;
 use crate::time::Time;
 use crate::timer::Timer;
 use alloc::boxed::Box;
+use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
 /// Everything that the core remembers.
@@ -62,6 +66,42 @@ impl State {
     /// Would a message of this peer be looked at at all?
     pub fn may_speak(&self, peer: &str) -> bool {
         self.router.may_speak(&self.settings, peer)
+    }
+
+    /// Why this order would not be carried out, if whoever gives it has no right to. Those whom
+    /// the operator named have every right.
+    pub fn objection(&self, order: &Order) -> Option<Refusal> {
+        let (may, sentence) = match order {
+            Order::Stop { session, by } => {
+                let session = self.router.session(session);
+                let may = session.is_none_or(|session| self.may_rule(session, by, by));
+                (may && self.may_speak(by), say::not_theirs())
+            }
+            Order::Cancel { origin, key, by } => {
+                let found = self.turns.find(origin, key, by);
+                let may = |(session, own)| own || self.may_rule(session, by, by);
+                let may = found.is_none_or(may);
+                (may && self.may_speak(by), say::not_theirs())
+            }
+            Order::Decide { approval, by, .. } => {
+                let session = self.approvals.session(*approval);
+                let may = session.is_none_or(|session| self.may_rule(session, by, by));
+                (may && self.may_speak(by), say::not_theirs_to_answer())
+            }
+            // The router knows who may let people in.
+            Order::Admit { .. } | Order::Expel { .. } => (true, ""),
+        };
+        (!may).then(|| Refusal::Peer(String::from(sentence)))
+    }
+
+    /// May this peer, who writes from that origin, say what becomes of a session's turn? A guest
+    /// may where they have a part in it: the turn answers a message of theirs, or goes on where
+    /// they write from.
+    pub(crate) fn may_rule(&self, session: SessionId, peer: &str, origin: &str) -> bool {
+        self.settings.owners.contains(peer)
+            || self.turns.answers(session, peer)
+            || self.router.name(session) == origin
+            || self.turns.origins(session).iter().any(|of| of == origin)
     }
 
     /// How many effects of a session are open, those that wait for another try included.
@@ -147,11 +187,19 @@ impl State {
         }
     }
 
-    /// What waits in a session.
-    pub(crate) fn load(&self, session: SessionId) -> Load {
+    /// What waits in a session, and what of it is to be shown over that channel.
+    pub(crate) fn load(&self, session: SessionId, origin: &str) -> Load {
         Load {
             messages: self.turns.waiting(session),
-            deliveries: self.outbox.waiting(session),
+            deliveries: self.outbox.waiting(session, origin),
+        }
+    }
+
+    /// This is a question that needs no answer any more: nobody is to be shown it.
+    pub(crate) fn is_answered(&self, body: &Body) -> bool {
+        match body {
+            Body::Question(question) => self.approvals.due(question.approval).is_none(),
+            Body::Reply(_) | Body::Failure(_) | Body::Notice(_) => false,
         }
     }
 

@@ -105,8 +105,8 @@ impl Core {
 /// A word from one machine to the next: look at this.
 #[derive(Debug)]
 enum Cue {
-    /// A person's command to the daemon.
-    Obey(SessionId, Command, End),
+    /// A person's command to the daemon, and who they are.
+    Obey(SessionId, Command, End, String),
     /// The daemon answers a command itself.
     Tell(SessionId, String, End),
     /// Is there a turn to begin?
@@ -146,7 +146,7 @@ impl Cue {
             origin: accepted.origin.clone(),
             key: accepted.key.clone(),
         };
-        Cue::Obey(accepted.session, command, end)
+        Cue::Obey(accepted.session, command, end, accepted.peer.clone())
     }
 }
 
@@ -169,6 +169,7 @@ impl Stepping<'_> {
         self.step.session = self.step.session.or(session);
         // What was settled is known only until the record has settled it.
         let settled = self.settled_by(&record);
+        self.withdraw(&record);
         self.state.evolve(self.step.seq, self.step.at, &record);
         self.hint(&record);
         self.cue(&record, settled);
@@ -270,7 +271,7 @@ impl Stepping<'_> {
     fn settle(&mut self) {
         while let Some(cue) = self.cues.pop_front() {
             match cue {
-                Cue::Obey(session, command, end) => self.obey(session, command, end),
+                Cue::Obey(session, command, end, by) => self.obey(session, command, end, &by),
                 Cue::Tell(session, text, end) => self.tell(session, text, end),
                 Cue::Begin(session) => {
                     let records = self.state.turns.begin(session, self.step.seq);

@@ -1,17 +1,18 @@
 //! What a daemon that is left running meets: people let in and shut out, numbered channels that
 //! redeliver, answers that come late, messages taken back, and jobs under a clock that jumps.
 
+use openpista_core::effect::deliver::Body;
 use openpista_core::effect::model::{Finish, Reply, Usage};
 use openpista_core::effect::{Effect, Op, Outcome, Recovery};
 use openpista_core::gate::{Gate, Opened, Receipt};
 use openpista_core::hint::Hint;
-use openpista_core::id::SessionId;
+use openpista_core::id::{ApprovalId, SessionId};
 use openpista_core::input::{Arrival, Boot, Decision, Input, Order};
 use openpista_core::message::{ToolCall, ToolSpec};
 use openpista_core::record::{Answer, Record, TurnEnd};
 use openpista_core::recover::Past;
 use openpista_core::replay::{Line, Replay};
-use openpista_core::settings::{JobSpec, Missed, Settings};
+use openpista_core::settings::{JobSpec, Missed, Mode, Settings};
 use openpista_core::time::Time;
 use openpista_core::{Core, schedule_tools};
 
@@ -466,4 +467,148 @@ fn law_11_a_list_of_jobs_tells_of_its_own_session_alone() {
     assert!(lists.iter().any(|list| list.contains("mine")), "{lists:?}");
     assert!(!lists.iter().any(|list| list.contains("news")), "{lists:?}");
     bench.check();
+}
+
+fn by(who: &str) -> Order {
+    Order::Stop {
+        session: "cli:ann".into(),
+        by: who.into(),
+    }
+}
+
+/// A guest has a say where they have a part in it; the owner has one everywhere.
+#[test]
+fn a_guest_stops_and_answers_only_what_concerns_them() {
+    let mut bench = Bench::new(|settings| settings.policy.mode = Mode::Ask);
+    bench.say("cli:ann", "k1", "/allow cli:gus");
+    bench.say("cli:ann", "k2", "go");
+    bench.reply("", &[("system.run", "{}")]);
+    let owners = approval(&bench.lines);
+    for order in [
+        by("cli:gus"),
+        decide(owners, "cli:gus"),
+        cancel("k2", "cli:gus"),
+    ] {
+        let refusal = bench.core.state().objection(&order).expect("they may not");
+        assert!(refusal.reason().contains("owner"), "{refusal}");
+        assert_eq!(bench.step(Input::Order(order)), []);
+    }
+    // Nor by a command, in a session that is not theirs.
+    for command in ["/stop", "/new"] {
+        let told = bench.step(Input::Arrive(Arrival {
+            session: Some("cli:ann".into()),
+            ..guest_writes(command)
+        }));
+        let notice = |r: &Record| matches!(r, Record::Queued { body: Body::Notice(text), .. } if text.contains("owner"));
+        assert!(told.iter().any(notice), "{told:?}");
+        assert!(!told.iter().any(|r| matches!(r, Record::Refreshed { .. })));
+    }
+    let session = bench.core.state().session("cli:ann").expect("it exists");
+    assert!(bench.core.state().is_busy(session));
+
+    bench.step(Input::Arrive(guest_writes("go")));
+    bench.reply("", &[("system.run", "{}")]);
+    let own = approval(&bench.lines);
+    assert!(!bench.step(Input::Order(decide(own, "cli:gus"))).is_empty());
+    bench.step(Input::Arrive(guest_writes("and this")));
+    let waits = cancel_of("cli:gus", "and this", "cli:gus");
+    assert!(!bench.step(Input::Order(waits)).is_empty());
+    let owner_stops = Order::Stop {
+        session: "cli:gus".into(),
+        by: "cli:ann".into(),
+    };
+    assert!(!bench.step(Input::Order(owner_stops)).is_empty());
+    assert!(
+        !bench
+            .step(Input::Order(decide(owners, "cli:ann")))
+            .is_empty()
+    );
+    bench.check();
+}
+
+/// Whoever shows a question hears when it needs no answer any more.
+#[test]
+fn a_question_that_is_over_is_said_to_be() {
+    let mut bench = Bench::new(|settings| settings.policy.mode = Mode::Ask);
+    let over = |bench: &mut Bench| {
+        let over = bench.hints.iter().filter_map(|hint| match hint {
+            Hint::Answered { approval } => Some(*approval),
+            _ => None,
+        });
+        let over: Vec<ApprovalId> = over.collect();
+        bench.hints.clear();
+        over
+    };
+    bench.say("cli:ann", "k1", "go");
+    bench.reply(
+        "",
+        &[("system.run", "{}"), ("system.run", r#"{"command":"ls"}"#)],
+    );
+    let second = approval(&bench.lines);
+    let first = ApprovalId { slot: 0, ..second };
+    assert_eq!(over(&mut bench), []);
+    bench.step(Input::Order(decide(first, "cli:ann")));
+    assert_eq!(over(&mut bench), [first]);
+    bench.step(Input::Order(by("cli:ann")));
+    assert_eq!(over(&mut bench), [second]);
+}
+
+/// What the agent sends itself is no longer than what anybody may send it.
+#[test]
+fn a_jobs_message_has_the_bound_of_every_message() {
+    let mut bench = Bench::new(|settings| {
+        settings.limits.message_bytes = 30;
+        settings.policy.mode = Mode::Full;
+    });
+    for (key, text, taken) in [("k1", "x".repeat(31), false), ("k2", "x".repeat(30), true)] {
+        bench.say("cli:ann", key, "go");
+        let arguments = format!(r#"{{"name":"n","cron":"@daily","text":"{text}"}}"#);
+        let records = bench.reply("", &[("schedule.add", &arguments)]);
+        let added = |r: &Record| matches!(r, Record::JobAdded { .. });
+        assert_eq!(records.iter().any(added), taken, "{records:?}");
+        let told = |r: &Record| matches!(r, Record::Served { content, .. } if content.contains("31 bytes"));
+        assert_eq!(records.iter().any(told), !taken, "{records:?}");
+        bench.reply("done", &[]);
+    }
+}
+
+fn guest_writes(text: &str) -> Arrival {
+    Arrival {
+        origin: "cli:gus".into(),
+        key: text.into(),
+        peer: "cli:gus".into(),
+        session: None,
+        text: text.into(),
+        serial: None,
+    }
+}
+
+/// The latest question.
+fn approval(lines: &[Line]) -> ApprovalId {
+    let records = lines.iter().flat_map(|line| &line.records);
+    let sought = records.filter_map(|record| match record {
+        Record::Sought(sought) => Some(sought.approval),
+        _ => None,
+    });
+    sought.max().expect("a question")
+}
+
+fn decide(approval: ApprovalId, by: &str) -> Order {
+    Order::Decide {
+        approval,
+        decision: Decision::Allow,
+        by: by.into(),
+    }
+}
+
+fn cancel(key: &str, by: &str) -> Order {
+    cancel_of("cli:ann", key, by)
+}
+
+fn cancel_of(origin: &str, key: &str, by: &str) -> Order {
+    Order::Cancel {
+        origin: origin.into(),
+        key: key.into(),
+        by: by.into(),
+    }
 }

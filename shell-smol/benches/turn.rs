@@ -223,6 +223,7 @@ fn live<T>(dir: &Path, server: &Server, stay: impl AsyncFnOnce(Person) -> T) -> 
     let hands = Hands {
         models: Models::new(provider, 200_000).expect("a provider"),
         tools,
+        sandboxes: Default::default(),
         fronts,
     };
     let executor = Rc::new(LocalExecutor::new());

@@ -42,6 +42,7 @@ pub struct Connected {
     endpoint: Endpoint,
     connection: Connection,
     session: Option<String>,
+    model: Option<String>,
     control: Exchange,
     early: Option<ZeroRttAccepted>,
 }
@@ -67,7 +68,7 @@ impl fmt::Debug for Exchange {
 
 impl Client {
     /// A client that trusts the gateway with this fingerprint. `name` is what the gateway's
-    /// operator may read of it; who it is, its token says.
+    /// operator reads of it in the log; who it is, its token says.
     ///
     /// # Errors
     /// When the system's cryptography cannot be set up.
@@ -172,6 +173,7 @@ impl Client {
             endpoint,
             connection,
             session: None,
+            model: None,
             control,
             early: None,
         })
@@ -205,7 +207,9 @@ impl Connected {
     pub async fn welcomed(&mut self) -> Result<&str, ClientError> {
         while self.session.is_none() {
             match self.control.next().await? {
-                Some(ServerFrame::AuthOk { session }) => self.session = Some(session),
+                Some(ServerFrame::AuthOk { session, model, .. }) => {
+                    (self.session, self.model) = (Some(session), model);
+                }
                 Some(ServerFrame::AuthError { message }) => {
                     return Err(ClientError::Refused(message));
                 }
@@ -214,6 +218,11 @@ impl Connected {
             }
         }
         Ok(self.session.as_deref().unwrap_or_default())
+    }
+
+    /// The model's name, if the gateway's welcome told it.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
     }
 
     /// Waits until it is known whether the gateway has taken what was sent early. False, if nothing

@@ -18,8 +18,10 @@ use futures_lite::{FutureExt, future};
 use openpista_core::Core;
 use openpista_core::effect::deliver::Question;
 use openpista_core::gate::{self, Gate, Receipt};
-use openpista_core::id::SessionId;
-use openpista_core::input::{Boot, Input};
+use openpista_core::id::{ApprovalId, SessionId};
+use openpista_core::input::{Boot, Decision, Input, Order};
+use openpista_core::record::{Answer, Record};
+use openpista_core::refusal::Refusal;
 use openpista_core::replay::Line;
 use openpista_core::settings::Settings;
 use smol::LocalExecutor;
@@ -71,6 +73,10 @@ enum Ask {
     Questions(String, Sender<Vec<Question>>),
     /// Whether a peer is listened to.
     MaySpeak(String, Sender<bool>),
+    /// Why an order would not be carried out.
+    Objection(Order, Sender<Option<Refusal>>),
+    /// What a question comes to by this answer.
+    Decide(ApprovalId, Order, Sender<Answer>),
 }
 
 /// What the loop has to do next.
@@ -132,6 +138,24 @@ impl Handle {
         answered.recv().await.unwrap_or_default()
     }
 
+    /// Answers a question. What it came to by that, which is durable; none when it was not open any
+    /// more, or not theirs to answer, or the loop is over.
+    pub async fn decide(
+        &self,
+        approval: ApprovalId,
+        decision: Decision,
+        by: &str,
+    ) -> Option<Answer> {
+        let (answer, answered) = async_channel::bounded(1);
+        let order = Order::Decide {
+            approval,
+            decision,
+            by: by.to_owned(),
+        };
+        let _ = self.asks.send(Ask::Decide(approval, order, answer)).await;
+        answered.recv().await.ok()
+    }
+
     /// Whether a message of this peer, a `channel:user`, would be looked at; none at the end of
     /// the loop.
     pub async fn may_speak(&self, peer: &str) -> Option<bool> {
@@ -139,6 +163,15 @@ impl Handle {
         let ask = Ask::MaySpeak(peer.to_owned(), answer);
         let _ = self.asks.send(ask).await;
         answered.recv().await.ok()
+    }
+
+    /// Why an order would not be carried out, if whoever gives it has no right to. The core looks
+    /// again when the order comes: this is for telling them.
+    pub async fn objection(&self, order: &Order) -> Option<Refusal> {
+        let (answer, answered) = async_channel::bounded(1);
+        let ask = Ask::Objection(order.clone(), answer);
+        let _ = self.asks.send(ask).await;
+        answered.recv().await.ok().flatten()
     }
 
     /// Asks the loop to end. May be asked again, with less patience.
@@ -249,7 +282,7 @@ impl Driver {
             }
             self.turn_over(work.inputs).await?;
             if let Some(ask) = work.ask {
-                self.answer(ask);
+                self.answer(ask).await?;
             }
             if self.unsaved_steps >= SNAPSHOT_STEPS {
                 self.save_snapshot().await;
@@ -296,8 +329,8 @@ impl Driver {
         work
     }
 
-    /// Answers from the state. Whoever asked may be gone.
-    fn answer(&self, ask: Ask) {
+    /// Answers a front end, which may be gone.
+    async fn answer(&mut self, ask: Ask) -> Result<(), JournalError> {
         let state = self.core.state();
         match ask {
             Ask::Questions(session, answer) => {
@@ -306,16 +339,48 @@ impl Driver {
                 let _ = answer.try_send(questions.cloned().collect());
             }
             Ask::MaySpeak(peer, answer) => drop(answer.try_send(state.may_speak(&peer))),
+            Ask::Objection(order, answer) => drop(answer.try_send(state.objection(&order))),
+            Ask::Decide(approval, order, answer) => {
+                if let Some(decided) = self.decide(approval, order).await? {
+                    let _ = answer.try_send(decided);
+                }
+            }
         }
+        Ok(())
     }
 
-    /// Steps the core through a batch and every timer that is due, commits what was decided, and
-    /// lets out what the commit covers.
+    /// Carries out an order about a question, and tells what the question came to by it.
+    async fn decide(
+        &mut self,
+        approval: ApprovalId,
+        order: Order,
+    ) -> Result<Option<Answer>, JournalError> {
+        let mut lines = Vec::new();
+        self.step(Input::Order(order), &mut lines);
+        let mut records = lines.iter().flat_map(|line| &line.records);
+        let decided = records.find_map(|record| match record {
+            Record::Decided {
+                approval: of,
+                answer,
+                ..
+            } if *of == approval => Some(answer.clone()),
+            _ => None,
+        });
+        self.commit(lines).await?;
+        Ok(decided)
+    }
+
+    /// Steps the core through a batch and every timer that is due, and commits.
     async fn turn_over(&mut self, batch: Vec<Input>) -> Result<(), JournalError> {
         let mut lines = Vec::new();
         for input in batch {
             let input = self.secrets.redact_input(input);
-            self.step(input, &mut lines);
+            let again = matches!(input, Input::Present { .. }).then(|| input.clone());
+            let mut came = self.step(input, &mut lines);
+            // One thing at a time is shown to whoever is there now.
+            while let (true, Some(input)) = (came, again.clone()) {
+                came = self.step(input, &mut lines);
+            }
         }
         for _ in 0..BATCH {
             match self.core.deadline() {
@@ -325,6 +390,11 @@ impl Driver {
                 _ => break,
             }
         }
+        self.commit(lines).await
+    }
+
+    /// Commits what was decided, and lets out what the commit covers.
+    async fn commit(&mut self, lines: Vec<Line>) -> Result<(), JournalError> {
         if !lines.is_empty() {
             self.unsaved_steps += lines.len() as u64;
             self.durable = self.journal.commit(lines).await?;
@@ -342,10 +412,12 @@ impl Driver {
         Ok(())
     }
 
-    fn step(&mut self, input: Input, lines: &mut Vec<Line>) {
+    /// Steps the core. True, if something came of it.
+    fn step(&mut self, input: Input, lines: &mut Vec<Line>) -> bool {
         // Progress never leaves records (law 10), so it need not be kept for the journal.
         let kept = (!matches!(input, Input::Progress { .. })).then(|| input.clone());
         let step = self.core.step(self.clock.now(), input);
+        let came = !step.records.is_empty();
         if let (false, Some(input)) = (step.records.is_empty(), kept) {
             lines.push(Line {
                 seq: step.seq,
@@ -363,6 +435,7 @@ impl Driver {
             };
         }
         self.gate.hold(step);
+        came
     }
 
     /// Nothing is in flight, and no turn will go on by itself.

@@ -201,7 +201,11 @@ impl Secrets {
             Input::Learn { skills } => Input::Learn {
                 skills: skills.into_iter().map(|s| self.clean_skill(s)).collect(),
             },
-            Input::Boot(_) | Input::Tick(_) | Input::Wall { .. } | Input::Order(_) => input,
+            Input::Boot(_)
+            | Input::Tick(_)
+            | Input::Wall { .. }
+            | Input::Order(_)
+            | Input::Present { .. } => input,
         }
     }
 
@@ -242,7 +246,9 @@ impl Secrets {
                 DeliverFault::Gone { message } => DeliverFault::Gone {
                     message: self.clean(message),
                 },
-                DeliverFault::RateLimited { .. } | DeliverFault::Unformatted => fault,
+                DeliverFault::RateLimited { .. }
+                | DeliverFault::Unformatted
+                | DeliverFault::Absent => fault,
             })),
             Outcome::Deliver(Ok(_)) | Outcome::Cancel(_) => outcome,
         }

@@ -7,7 +7,7 @@ use openpista_shell_smol::secret::Secret;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::daemon::{CONFIG, Daemon};
 use support::program::{Ended, Home, send, wait_for_end_of, wait_for_line};
 
@@ -73,7 +73,7 @@ fn what_runs_gets_its_grace_and_a_second_signal_waits_for_nothing() {
     ]);
     wait_for_line(&home.file("pid"));
     daemon.send(Signal::TERM);
-    let ended = Ended::of(run.wait_with_output().unwrap());
+    let ended = Ended::awaited(run);
     assert_eq!(
         (ended.code, ended.out.as_str()),
         (Some(0), "end\n"),
@@ -122,7 +122,7 @@ fn run_attaches_and_works_as_it_does_alone() {
     let run = home.start(&["run", "-e", "! echo $$ > pid; exec sleep 1000"]);
     let pid = wait_for_line(&home.file("pid"));
     send(&run, Signal::INT);
-    let stopped = Ended::of(run.wait_with_output().unwrap());
+    let stopped = Ended::awaited(run);
     assert_eq!(
         (stopped.code, stopped.out.as_str()),
         (Some(130), ""),
@@ -146,10 +146,14 @@ fn at_a_terminal_repl_attaches_asks_and_stops() {
     terminal.wait_for(&format!("attached to the daemon (pid {})", daemon.pid()));
     terminal.wait_for("openpista> ");
     terminal.type_in("uptime\r");
-    let question = terminal.wait_for("Allow? [y/N");
+    let question = terminal.wait_for("Allow? [y]es once / [s]ession / [N]o");
     assert!(question.contains("command: uptime"), "{question:?}");
-    terminal.type_in("y\r");
-    terminal.wait_for("load average");
+    terminal.type_in("s\r");
+    let ran = terminal.wait_for("load average");
+    assert!(ran.contains("asking builtin"), "{ran:?}");
+    terminal.type_in("uptime\r");
+    let unasked = terminal.wait_for("load average");
+    assert!(!unasked.contains("Allow?"), "{unasked:?}");
     terminal.type_in("! echo $$ > pid; exec sleep 1000\r");
     let pid = wait_for_line(&home.file("pid"));
     terminal.type_in("\u{3}");
@@ -171,7 +175,7 @@ fn a_daemon_that_dies_and_comes_back_loses_no_message() {
     daemon.send(Signal::KILL);
     assert_eq!(daemon.end().code, None);
     let daemon = Daemon::of(&home);
-    let ended = Ended::of(run.wait_with_output().unwrap());
+    let ended = Ended::awaited(run);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(
         ended.err.contains("waiting for it to come back"),
@@ -184,6 +188,46 @@ fn a_daemon_that_dies_and_comes_back_loses_no_message() {
     let pids = std::fs::read_to_string(home.file("pids")).unwrap();
     assert_eq!(pids.lines().count(), 1, "it ran once");
     assert_eq!(daemon.stop().code, Some(0));
+}
+
+/// A client of the person at this machine's terminal.
+fn local_client(home: &Home, daemon: &Daemon) -> (Client, std::net::SocketAddr) {
+    let door = std::fs::read_to_string(home.file("../gateway-local")).unwrap();
+    let lines: Vec<&str> = door.lines().collect();
+    let pin = daemon.told("certificate SHA-256").parse().unwrap();
+    let client = Client::new(pin, Secret::new(lines[2]), "test").unwrap();
+    (client, lines[1].parse().unwrap())
+}
+
+#[test]
+fn what_nobody_was_there_for_waits_and_is_shown_to_whoever_comes() {
+    let home = home();
+    let daemon = Daemon::of(&home);
+    let (client, address) = local_client(&home, &daemon);
+    smol::block_on(async {
+        let connected = client.connect(address).await.unwrap();
+        let mut exchange = connected
+            .message("k", "! sleep 0.5; echo late", None)
+            .await
+            .unwrap();
+        exchange.next().await.unwrap();
+        connected.close().await;
+    });
+    let until = Instant::now() + Duration::from_secs(30);
+    while !home.run(&["export"]).out.contains("\"absent\"") {
+        assert!(Instant::now() < until, "nobody found that nobody was there");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut terminal = home.at_terminal(&["repl"]);
+    let shown = terminal.wait_for("late\r");
+    assert!(!shown.contains("possibly repeated"), "{shown:?}");
+    terminal.type_in("/quit\r");
+    terminal.end();
+    assert_eq!(daemon.stop().code, Some(0));
+    let journal = home.run(&["export"]).out;
+    let came = |line: &&str| line.contains(r#""input":{"present":{"origin":"cli:local"}}"#);
+    let came = journal.lines().find(came).expect("it is known who came");
+    assert!(came.contains("intended"), "{came}");
 }
 
 #[test]

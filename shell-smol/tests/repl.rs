@@ -68,7 +68,7 @@ fn at_a_terminal_one_can_talk_answer_stop_and_leave() {
     let mut terminal = home.at_terminal(&["repl"]);
     terminal.wait_for("openpista> ");
     terminal.type_in("uptime\r");
-    let question = terminal.wait_for("Allow? [y/N/s]");
+    let question = terminal.wait_for("Allow? [y]es once / [s]ession / [N]o");
     assert!(question.contains("command: uptime"), "{question:?}");
     terminal.type_in("n\r");
     terminal.wait_for("the person said no");

@@ -116,7 +116,7 @@ fn at_a_terminal_the_person_is_asked_and_sees_progress() {
     let home = home_of(&server, "");
     let mut terminal = home.at_terminal(&["run", "-e", "make it"]);
     terminal.wait_for("asking test… ");
-    let question = terminal.wait_for("Allow? [y/N/s] ");
+    let question = terminal.wait_for("Allow? [y]es once / [s]ession / [N]o ");
     assert!(
         question.contains("command: echo ␛[2Jsly > made.txt"),
         "{question:?}"

@@ -4,7 +4,9 @@
 use crate::plan::{Item, Plan};
 use openpista_core::id::ApprovalId;
 use openpista_core::input::{Arrival, Decision, Order};
+use openpista_core::time::Time;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// How long a channel waits before it hands a message over again, in milliseconds.
 pub const REDELIVER_MS: u64 = 120_000;
@@ -25,6 +27,8 @@ pub struct Channels {
     unacknowledged: BTreeMap<(String, String), Arrival>,
     answers: BTreeMap<u64, (u64, Decision, String)>,
     questions: BTreeMap<ApprovalId, u64>,
+    /// When nobody is there.
+    away: BTreeMap<String, Vec<Range<u64>>>,
 }
 
 impl Channels {
@@ -39,7 +43,20 @@ impl Channels {
             } => Some((*nth, (*after_ms, *decision, by.clone()))),
             _ => None,
         });
+        let mut away: BTreeMap<String, Vec<Range<u64>>> = BTreeMap::new();
+        for item in &plan.items {
+            if let Item::Away {
+                origin,
+                from_ms,
+                for_ms,
+            } = item
+            {
+                let while_ = *from_ms..from_ms.saturating_add(*for_ms);
+                away.entry(origin.clone()).or_default().push(while_);
+            }
+        }
         Channels {
+            away,
             answers: answers.collect(),
             ..Channels::default()
         }
@@ -74,6 +91,17 @@ impl Channels {
         let mut kept: Vec<Arrival> = self.unacknowledged.values().cloned().collect();
         kept.sort_by_key(|arrival| arrival.serial);
         kept
+    }
+
+    /// Is nobody there at that moment?
+    pub fn is_away(&self, origin: &str, now: Time) -> bool {
+        let mut away = self.away.get(origin).into_iter().flatten();
+        away.any(|while_| while_.contains(&now.as_ms()))
+    }
+
+    /// Everybody is there from now on. Returns who was away at some time.
+    pub fn heal(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.away).into_keys().collect()
     }
 
     /// A question appeared before a person: what they will say to it.

@@ -1,7 +1,7 @@
 //! The exhaustive mode: one scripted conversation, crashed at every cut of every step.
 //!
 //! The script has two sessions and a third that both channels share, a channel that numbers its
-//! messages, a guest, a job, a clock that is set, tools of either class, an
+//! messages, a person who is away for a while, a guest, a job, a clock that is set, tools of either class, an
 //! approval, a denial, a yes for a session, a cancel, a scheduled retry, a queue that overflows, a stranger, and a model
 //! that answers 429, 500, nonsense and nothing. Each crash is healed, and every law is checked.
 
@@ -45,6 +45,7 @@ pub fn script() -> Plan {
         stranger(80_000),
     ];
     items.extend(channels());
+    items.extend(away());
     items.extend(faults().map(Item::Fault));
     Plan {
         rules: Rules {
@@ -57,6 +58,21 @@ pub fn script() -> Plan {
         },
         items,
     }
+}
+
+/// Two people are away while they are answered, one in a session with somebody who is there. One
+/// of them goes and comes while a delivery finds nobody.
+fn away() -> [Item; 3] {
+    let away = |origin: &str, from_ms, for_ms| Item::Away {
+        origin: origin.into(),
+        from_ms,
+        for_ms,
+    };
+    [
+        away("cli:a", 45_100, 9_000),
+        away("short:c", 89_000, 1_700),
+        away("short:c", 90_800, 30_000),
+    ]
 }
 
 /// What goes wrong in it.
@@ -108,6 +124,13 @@ fn channels() -> Vec<Item> {
     let clock = |at_ms, by_ms| Item::Clock { at_ms, by_ms };
     vec![
         say(60_000, "cli:b", None, "k14", "/allow cli:gus"),
+        order(
+            70_300,
+            Order::Stop {
+                session: "cli:a".into(),
+                by: GUEST.into(),
+            },
+        ),
         numbered(100_000, 3, OWNER, "m20. plan same"),
         answer(4, 800, Decision::AllowSession),
         numbered(115_000, 2, OWNER, "m21. plan same"),

@@ -171,6 +171,8 @@ pub enum DeliverTrouble {
     Unreachable,
     /// It was shown, and then the connection broke.
     ShownUnreachable,
+    /// Nobody is there.
+    Absent,
     /// The person is gone for good.
     Gone,
     /// Not shown, and never heard of again.
@@ -202,6 +204,7 @@ const DELIVER: &[DeliverTrouble] = &[
     DeliverTrouble::Unformatted,
     DeliverTrouble::Unreachable,
     DeliverTrouble::ShownUnreachable,
+    DeliverTrouble::Absent,
     DeliverTrouble::Hang,
     DeliverTrouble::ShownHang,
     DeliverTrouble::Gone,

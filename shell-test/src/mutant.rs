@@ -240,6 +240,11 @@ pub const MUTANTS: &[Mutant] = &[
         Break::Story(change::never_let_in),
     ),
     (
+        13,
+        "a guest answers for others",
+        Break::Story(change::guest_answers),
+    ),
+    (
         14,
         "a message that was taken back goes on",
         Break::Story(change::taken_back_in_vain),
@@ -289,6 +294,11 @@ pub const MUTANTS: &[Mutant] = &[
         20,
         "the clock never ticks",
         Break::World(Meddling::NeverTicks),
+    ),
+    (
+        20,
+        "somebody comes in vain",
+        Break::Story(change::came_in_vain),
     ),
     (
         21,

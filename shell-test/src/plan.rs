@@ -95,6 +95,15 @@ pub enum Item {
         /// The jobs.
         schedule: Vec<JobSpec>,
     },
+    /// Nobody is there to be shown anything over a channel. Then somebody is, and says so.
+    Away {
+        /// Which channel.
+        origin: String,
+        /// From when, in milliseconds.
+        from_ms: u64,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
     /// What somebody answers to a question. A question without one is never answered.
     Answer {
         /// To which question, in the order in which they were first seen, from 1.

@@ -47,6 +47,7 @@ enum Due {
     Order(Order),
     Clock(i64),
     Reschedule(Vec<JobSpec>),
+    Come(String),
     Feed(Input),
     Show(EffectId, Attempt, Deliver),
     Report(EffectId, Attempt, u64),
@@ -132,6 +133,11 @@ impl World {
                 Item::Order { at_ms, order } => (*at_ms, Due::Order(order.clone())),
                 Item::Clock { at_ms, by_ms } => (*at_ms, Due::Clock(*by_ms)),
                 Item::Reschedule { at_ms, schedule } => (*at_ms, Due::Reschedule(schedule.clone())),
+                Item::Away {
+                    origin,
+                    from_ms,
+                    for_ms,
+                } => (from_ms.saturating_add(*for_ms), Due::Come(origin.clone())),
                 Item::Answer { .. } | Item::Fault(_) => continue,
             };
             agenda.put(Owner::Outside, Time::from_ms(at_ms), due);
@@ -224,6 +230,9 @@ impl World {
             Due::Start => self.start(),
             Due::Heal => {
                 self.faults.heal();
+                for origin in self.channels.heal() {
+                    self.put(Owner::Outside, 0, Due::Come(origin));
+                }
                 self.events.push(Event::Healed(self.agenda.now()));
                 None
             }
@@ -249,6 +258,10 @@ impl World {
             Due::Reschedule(schedule) => {
                 self.settings.schedule = schedule;
                 None
+            }
+            Due::Come(origin) => {
+                let there = !self.channels.is_away(&origin, self.agenda.now());
+                (there && self.core.is_some()).then_some(Input::Present { origin })
             }
             Due::Order(order) => self.core.is_some().then_some(Input::Order(order)),
             Due::Feed(Input::Arrive(arrival)) => match self.channels.keeps(&arrival) {
@@ -356,6 +369,10 @@ impl World {
             self.counts.steps += 1;
             self.dying = self.faults.crash(self.counts.steps);
             self.disk.append(line.clone());
+            if let Input::Present { .. } = line.input {
+                let again = Due::Feed(line.input.clone());
+                self.agenda.put(Owner::Process, self.agenda.now(), again);
+            }
             if self.faults.tick(self.counts.steps)
                 && let Some((_, timer)) = after
             {

@@ -1,6 +1,7 @@
 //! A scripted conversation, crashed at every cut of every step; each crash heals.
 
 use openpista_core::effect::Outcome;
+use openpista_core::effect::deliver::DeliverFault;
 use openpista_core::effect::model::ModelFault;
 use openpista_core::effect::tool::{Exit, Ran};
 use openpista_core::input::Input;
@@ -87,6 +88,15 @@ fn the_script_has_everything_in_it() {
         matches!(r, Record::Judged { verdict: Verdict::Allow { reason }, .. }
             if reason.contains("for the session"))
     });
+    has("person who is away", &|r| {
+        matches!(
+            r,
+            Record::Postponed {
+                outcome: Outcome::Deliver(Err(DeliverFault::Absent)),
+                ..
+            }
+        )
+    });
     has("guest", &|r| matches!(r, Record::Admitted { .. }));
     has("guest shut out", &|r| matches!(r, Record::Expelled { .. }));
     has("message taken back", &|r| {
@@ -113,6 +123,11 @@ fn the_script_has_everything_in_it() {
         matches!(e, Event::Stepped(s)
         if matches!(s.line.input, Input::Finish { .. }) && s.line.records.is_empty())
     };
+    let came = |e: &Event| {
+        matches!(e, Event::Stepped(s)
+        if matches!(s.line.input, Input::Present { .. }) && !s.line.records.is_empty())
+    };
+    assert!(story.events.iter().any(came), "nobody comes");
     assert!(
         story.events.iter().any(stale),
         "the script has no stale outcome"

@@ -32,6 +32,7 @@ enum Poke {
     Stop(u8),
     Cancel(u8, u8),
     Wall(u64),
+    Present(u8),
     Boot,
 }
 
@@ -91,6 +92,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         3 => Just(Outcome::Deliver(Ok(Delivered))),
         1 => prop_oneof![
             Just(DeliverFault::Unformatted),
+            Just(DeliverFault::Absent),
             Just(DeliverFault::RateLimited { retry_after_ms: Some(u64::MAX) }),
             Just(DeliverFault::Unreachable { message: "down".into() }),
             Just(DeliverFault::Gone { message: "gone".into() }),
@@ -126,6 +128,7 @@ fn poke() -> impl Strategy<Value = Poke> {
         1 => (0..4u8, 0..30u8).prop_map(|(origin, key)| Poke::Cancel(origin, key)),
         1 => any::<u64>().prop_map(Poke::Wall),
         1 => (0..3_000_000_000_000u64).prop_map(Poke::Wall),
+        1 => (0..4u8).prop_map(Poke::Present),
         1 => Just(Poke::Boot),
     ]
 }
@@ -215,6 +218,9 @@ impl Known {
                 by: who(true),
             }),
             Poke::Wall(unix_ms) => Input::Wall { unix_ms },
+            Poke::Present(origin) => Input::Present {
+                origin: ORIGINS[usize::from(origin)].into(),
+            },
             Poke::Boot => boot(),
         }
     }

@@ -3,6 +3,8 @@
 //! `OPENPISTA_SEEDS=N` runs N of them, `OPENPISTA_SEED=x` runs that one and tells its story. A seed
 //! that fails is shrunk to a fixture, which from then on is run by `tests/fixtures.rs`.
 
+use openpista_core::effect::Outcome;
+use openpista_core::effect::deliver::DeliverFault;
 use openpista_core::record::{Answer, Record, TurnEnd, Verdict};
 use openpista_shell_test::law::{self, Broken};
 use openpista_shell_test::plan::Plan;
@@ -64,6 +66,7 @@ fn the_worlds_have_everything_in_them() {
         "job removed",
         "job was late",
         "message taken back",
+        "nobody was there",
         "yes for the session",
     ];
     assert_eq!(seen, BTreeSet::from(wanted));
@@ -84,6 +87,10 @@ fn what(record: &Record) -> Option<&'static str> {
             true => "job was late",
             false => "job had no room or no right",
         },
+        Record::Postponed {
+            outcome: Outcome::Deliver(Err(DeliverFault::Absent)),
+            ..
+        } => "nobody was there",
         Record::JobAdded { .. } => "job of the agent",
         Record::JobRemoved { .. } => "job removed",
         Record::Accepted(accepted) if accepted.by_agent => "job of the agent fired",

@@ -93,6 +93,9 @@ pub enum DeliverFault {
         /// What happened.
         message: String,
     },
+    /// Nobody is there to be shown anything, and nothing was shown. It waits until somebody is
+    /// ([`crate::input::Input::Present`]), and is never given up.
+    Absent,
     /// The person cannot be reached this way any more.
     Gone {
         /// What happened.

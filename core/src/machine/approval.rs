@@ -55,6 +55,11 @@ impl Approvals {
         self.questions(session).count()
     }
 
+    /// The session that a question is open in.
+    pub(crate) fn session(&self, approval: ApprovalId) -> Option<SessionId> {
+        self.open.get(&approval).map(|sought| sought.session)
+    }
+
     /// When a question expires.
     pub(crate) fn due(&self, approval: ApprovalId) -> Option<Time> {
         self.open.get(&approval).map(|sought| sought.expires_at)

@@ -31,6 +31,9 @@ pub(crate) struct Intents {
 struct Open {
     effect: Effect,
     awaits: Await,
+    /// How many of its tries found nobody there. They do not count against it.
+    #[serde(default)]
+    absent: u16,
 }
 
 /// What an open effect waits for.
@@ -41,6 +44,8 @@ enum Await {
     Outcome(Time),
     /// The moment of the next try.
     Retry(Time),
+    /// Somebody to be there, or this moment.
+    Presence(Time),
     /// The program died while it ran; the moment it started again.
     Recovery(Time),
 }
@@ -82,7 +87,7 @@ impl Intents {
                 effect: id,
                 reply: reply.bounded(limits),
             }],
-            outcome => match retry_in_ms(limits, effect, &outcome) {
+            outcome => match retry_in_ms(limits, open, &outcome) {
                 Some(wait_ms) if lives => vec![Record::Postponed {
                     session,
                     effect: id,
@@ -141,7 +146,10 @@ impl Intents {
         effect.attempt = effect.attempt.next();
         match &mut effect.op {
             Op::Model(call) => call.prompt = prompt?,
-            Op::Deliver(delivery) => delivery.repeated = true,
+            // Where nobody was, nobody has seen it.
+            Op::Deliver(delivery) => {
+                delivery.repeated |= !matches!(open.awaits, Await::Presence(_));
+            }
             Op::Sandbox(used) => {
                 if let Action::Run(task) = &used.action
                     && effect.recovery == Recovery::Probe
@@ -152,6 +160,18 @@ impl Intents {
             Op::Tool(_) | Op::Cancel(_) => {}
         }
         Some(effect)
+    }
+
+    /// The oldest delivery that waits for somebody to be there, over that channel.
+    pub(crate) fn waits_for(&self, origin: &str) -> Option<EffectId> {
+        let waits = |open: &Open| match &open.effect.op {
+            Op::Deliver(delivery) => {
+                delivery.origin == origin && matches!(open.awaits, Await::Presence(_))
+            }
+            _ => false,
+        };
+        let mut open = self.open.iter();
+        open.find(|(_, open)| waits(open)).map(|(id, _)| *id)
     }
 
     /// A turn has ended: what becomes of its effects. Those that run are to be cancelled and
@@ -166,7 +186,9 @@ impl Intents {
                     session: open.effect.session(),
                     target: open.effect.id,
                 }),
-                Await::Retry(_) | Await::Recovery(_) => Abandoned::Idle(open.effect.id),
+                Await::Retry(_) | Await::Presence(_) | Await::Recovery(_) => {
+                    Abandoned::Idle(open.effect.id)
+                }
             })
             .collect()
     }
@@ -191,7 +213,7 @@ impl Intents {
                 _ => None,
             },
             Timer::Retry(id) => match open(id)? {
-                Await::Retry(at) => Some(at),
+                Await::Retry(at) | Await::Presence(at) => Some(at),
                 _ => None,
             },
             Timer::Recover(id) => match open(id)? {
@@ -206,7 +228,7 @@ impl Intents {
     pub(crate) fn deadline(&self) -> Option<(Time, Timer)> {
         let timers = self.open.iter().map(|(&id, open)| match open.awaits {
             Await::Outcome(at) => (at, Timer::Overdue(id)),
-            Await::Retry(at) => (at, Timer::Retry(id)),
+            Await::Retry(at) | Await::Presence(at) => (at, Timer::Retry(id)),
             Await::Recovery(at) => (at, Timer::Recover(id)),
         });
         timers.min()
@@ -216,25 +238,40 @@ impl Intents {
         match record {
             Record::Booted { .. } => {
                 for open in self.open.values_mut() {
-                    if matches!(open.awaits, Await::Outcome(_)) {
-                        open.awaits = Await::Recovery(at);
+                    match open.awaits {
+                        Await::Outcome(_) => open.awaits = Await::Recovery(at),
+                        // Other channels may be there in this life.
+                        Await::Presence(_) => open.awaits = Await::Presence(at),
+                        Await::Retry(_) | Await::Recovery(_) => {}
                     }
                 }
             }
             Record::Intended(effect) => {
                 let due = at.after_ms(timeout_ms(limits, &effect.op) + limits.grace_ms);
+                let before = self.open.get(&effect.id);
                 let open = Open {
                     effect: effect.clone(),
                     awaits: Await::Outcome(due),
+                    absent: before.map_or(0, |open| open.absent),
                 };
                 self.open.insert(effect.id, open);
             }
             Record::Postponed {
-                effect, retry_at, ..
+                effect,
+                retry_at,
+                outcome,
+                ..
             } => {
-                if let Some(open) = self.open.get_mut(effect) {
-                    open.awaits = Await::Retry(*retry_at);
-                }
+                let Some(open) = self.open.get_mut(effect) else {
+                    return;
+                };
+                open.awaits = match outcome {
+                    Outcome::Deliver(Err(DeliverFault::Absent)) => {
+                        open.absent = open.absent.saturating_add(1);
+                        Await::Presence(*retry_at)
+                    }
+                    _ => Await::Retry(*retry_at),
+                };
             }
             Record::Answered { effect, .. }
             | Record::Settled { effect, .. }
@@ -321,31 +358,40 @@ fn timeout_ms(limits: &Limits, op: &Op) -> u64 {
 }
 
 /// In how many milliseconds to try again; none when this outcome is final.
-fn retry_in_ms(limits: &Limits, effect: &Effect, outcome: &Outcome) -> Option<u64> {
+fn retry_in_ms(limits: &Limits, open: &Open, outcome: &Outcome) -> Option<u64> {
+    let id = open.effect.id;
     let (attempts, asked_ms) = match outcome {
         Outcome::Model(Err(fault)) => (limits.model_attempts, fault.retry_after_ms()?),
         Outcome::Deliver(Err(DeliverFault::RateLimited { retry_after_ms })) => {
             (limits.deliver_attempts, retry_after_ms.unwrap_or(0))
         }
+        Outcome::Deliver(Err(DeliverFault::Absent)) => {
+            let most_ms = limits.absent_max_ms;
+            return Some(backoff_ms(
+                limits.backoff_ms,
+                most_ms,
+                id,
+                open.absent.saturating_add(1),
+            ));
+        }
         Outcome::Deliver(Err(DeliverFault::Unreachable { .. })) => (limits.deliver_attempts, 0),
-        Outcome::Sandbox(Err(_)) if is_removal(&effect.op) => (limits.deliver_attempts, 0),
+        Outcome::Sandbox(Err(_)) if is_removal(&open.effect.op) => (limits.deliver_attempts, 0),
         _ => return None,
     };
-    let Attempt(attempt) = effect.attempt;
+    let Attempt(attempt) = open.effect.attempt;
+    let attempt = attempt.saturating_sub(open.absent);
     if attempt >= attempts || asked_ms > limits.retry_after_max_ms {
         return None;
     }
-    Some(asked_ms.max(backoff_ms(limits, effect.id, attempt)))
+    let (first_ms, most_ms) = (limits.backoff_ms, limits.backoff_max_ms);
+    Some(asked_ms.max(backoff_ms(first_ms, most_ms, id, attempt)))
 }
 
 /// Doubles with each try up to the bound, less up to an eighth that differs between effects, so
 /// that those which failed together do not come back together.
-fn backoff_ms(limits: &Limits, id: EffectId, attempt: u16) -> u64 {
+fn backoff_ms(first_ms: u64, most_ms: u64, id: EffectId, attempt: u16) -> u64 {
     let doublings = u32::from(attempt.saturating_sub(1)).min(32);
-    let wait = limits
-        .backoff_ms
-        .saturating_mul(1 << doublings)
-        .min(limits.backoff_max_ms);
+    let wait = first_ms.saturating_mul(1 << doublings).min(most_ms);
     let spread = id
         .seq
         .0

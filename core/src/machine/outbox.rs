@@ -1,13 +1,18 @@
-//! The outbox: what waits to be shown, first in first out for each session, one delivery at a
-//! time. A text that is longer than its channel takes is split here; the messages that it ends are
-//! named on its last part. When a channel refuses the formatting, the same text goes out plain.
+//! The outbox: what waits to be shown, first in first out for each channel of a session, one
+//! delivery at a time. A text that is longer than its channel takes is split here; the messages
+//! that it ends are named on its last part. When a channel refuses the formatting, the same text
+//! goes out plain.
+//!
+//! Law 12 is about what one person sees, so each channel has a queue of its own: where nobody is
+//! there to be shown anything, nobody else has to wait. A question that has come to its answer
+//! leaves the queue.
 
 mod split;
 
 use crate::effect::Op;
 use crate::effect::Outcome;
 use crate::effect::deliver::{Body, Deliver, DeliverFault, End};
-use crate::id::{EffectId, SessionId};
+use crate::id::{ApprovalId, EffectId, SessionId};
 use crate::record::Record;
 use crate::settings::Settings;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -18,7 +23,7 @@ use serde::{Deserialize, Serialize};
 /// The queues that are not empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Outbox {
-    queues: BTreeMap<SessionId, Queue>,
+    lanes: BTreeMap<SessionId, BTreeMap<String, Queue>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,18 +33,19 @@ struct Queue {
 }
 
 impl Outbox {
-    /// How many deliveries a session has waiting.
-    pub(crate) fn waiting(&self, session: SessionId) -> usize {
-        self.queues.get(&session).map_or(0, |q| q.waiting.len())
+    /// How many deliveries a session has waiting for a channel.
+    pub(crate) fn waiting(&self, session: SessionId, origin: &str) -> usize {
+        let queue = self.lanes.get(&session).and_then(|of| of.get(origin));
+        queue.map_or(0, |queue| queue.waiting.len())
     }
 
-    /// The next delivery of a session, unless one is on its way.
-    pub(crate) fn next(&self, session: SessionId) -> Option<&Deliver> {
-        let queue = self.queues.get(&session)?;
-        match queue.sending {
+    /// The next deliveries of a session: one for each channel that has none on its way.
+    pub(crate) fn next(&self, session: SessionId) -> impl Iterator<Item = &Deliver> {
+        let queues = self.lanes.get(&session).into_iter().flatten();
+        queues.filter_map(|(_, queue)| match queue.sending {
             None => queue.waiting.front(),
             Some(_) => None,
-        }
+        })
     }
 
     pub(crate) fn evolve(&mut self, record: &Record) {
@@ -50,7 +56,8 @@ impl Outbox {
                 body,
                 ends,
             } => {
-                let queue = self.queues.entry(*session).or_default();
+                let queues = self.lanes.entry(*session).or_default();
+                let queue = queues.entry(origin.clone()).or_default();
                 queue.waiting.push_back(Deliver {
                     session: *session,
                     origin: origin.clone(),
@@ -62,7 +69,8 @@ impl Outbox {
             }
             Record::Intended(effect) => {
                 if let Op::Deliver(delivery) = &effect.op
-                    && let Some(queue) = self.queues.get_mut(&delivery.session)
+                    && let Some(queues) = self.lanes.get_mut(&delivery.session)
+                    && let Some(queue) = queues.get_mut(&delivery.origin)
                 {
                     queue.sending = Some(effect.id);
                     // What may have been seen stays so, also when it goes out again as plain text.
@@ -76,17 +84,26 @@ impl Outbox {
                 effect,
                 outcome: Outcome::Deliver(result),
             } => self.settled(*session, *effect, result.as_ref().err()),
+            Record::Decided {
+                session, approval, ..
+            } => self.withdraw(*session, |of| of == *approval),
+            Record::TurnEnded {
+                session,
+                turn: Some(_),
+                ..
+            } => self.withdraw(*session, |_| true),
             _ => {}
         }
     }
 
     fn settled(&mut self, session: SessionId, effect: EffectId, fault: Option<&DeliverFault>) {
-        let Some(queue) = self.queues.get_mut(&session) else {
+        let Some(queues) = self.lanes.get_mut(&session) else {
             return;
         };
-        if queue.sending != Some(effect) {
+        let mut sending = queues.values_mut();
+        let Some(queue) = sending.find(|queue| queue.sending == Some(effect)) else {
             return;
-        }
+        };
         queue.sending = None;
         match (fault, queue.waiting.front_mut()) {
             (Some(DeliverFault::Unformatted), Some(head)) if head.rich => head.rich = false,
@@ -94,8 +111,33 @@ impl Outbox {
                 queue.waiting.pop_front();
             }
         }
-        if queue.waiting.is_empty() {
-            self.queues.remove(&session);
+        self.tidy(session);
+    }
+
+    /// Questions that need no answer any more are not asked, unless they are on their way.
+    fn withdraw(&mut self, session: SessionId, over: impl Fn(ApprovalId) -> bool) {
+        let Some(queues) = self.lanes.get_mut(&session) else {
+            return;
+        };
+        for queue in queues.values_mut() {
+            let mut on_its_way = queue.sending.is_some();
+            queue.waiting.retain(|delivery| {
+                let keep = core::mem::take(&mut on_its_way);
+                match &delivery.body {
+                    Body::Question(question) => keep || !over(question.approval),
+                    Body::Reply(_) | Body::Failure(_) | Body::Notice(_) => true,
+                }
+            });
+        }
+        self.tidy(session);
+    }
+
+    fn tidy(&mut self, session: SessionId) {
+        if let Some(queues) = self.lanes.get_mut(&session) {
+            queues.retain(|_, queue| !queue.waiting.is_empty());
+            if queues.is_empty() {
+                self.lanes.remove(&session);
+            }
         }
     }
 }

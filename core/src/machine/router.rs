@@ -53,6 +53,7 @@ struct Keys {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Load {
     pub(crate) messages: usize,
+    /// Over the channel that the message came over.
     pub(crate) deliveries: usize,
 }
 
@@ -218,7 +219,7 @@ impl Router {
         }
         if load.deliveries >= limits.queued_deliveries {
             return Err(Refusal::Limit(format!(
-                "{} replies wait to be delivered in this session. Try again when they got through.",
+                "{} replies wait to be delivered here already. Try again when they got through.",
                 load.deliveries
             )));
         }

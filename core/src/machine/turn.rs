@@ -82,6 +82,27 @@ impl Turns {
         }
     }
 
+    /// Somebody wrote a message that a session's live turn answers.
+    pub(crate) fn answers(&self, session: SessionId, peer: &str) -> bool {
+        let live = self.live(session);
+        live.is_some_and(|turn| turn.peers().iter().any(|of| of == peer))
+    }
+
+    /// The session in which a message has not come to its end, and whether this peer wrote it and
+    /// it only waits.
+    pub(crate) fn find(&self, origin: &str, key: &str, peer: &str) -> Option<(SessionId, bool)> {
+        let is = |end: &End| end.origin == origin && end.key == key;
+        self.live.keys().find_map(|session| {
+            let conversation = self.sessions.get(session)?;
+            let turn = conversation.turn.as_ref()?;
+            if turn.members.iter().any(is) {
+                return Some((*session, false));
+            }
+            let found = conversation.waiting.iter().find(|w| is(&w.end))?;
+            Some((*session, found.peer == peer))
+        })
+    }
+
     /// What a prompt for this session carries, and its digest.
     pub(crate) fn window(&self, session: SessionId) -> Option<(Vec<Arc<Entry>>, Digest)> {
         Some(self.sessions.get(&session)?.transcript.window())

@@ -48,8 +48,10 @@ impl Stepping<'_> {
     }
 
     /// Carries out a person's command.
-    pub(super) fn obey(&mut self, session: SessionId, command: Command, end: End) {
+    pub(super) fn obey(&mut self, session: SessionId, command: Command, end: End, by: &str) {
+        let may = self.state.may_rule(session, by, &end.origin);
         let text = match command {
+            Command::Stop | Command::New if !may => say::not_theirs().to_string(),
             Command::Help => say::help().to_string(),
             Command::Status => self.status(session),
             Command::Stop => {
@@ -322,7 +324,8 @@ impl Stepping<'_> {
     }
 
     pub(super) fn flush(&mut self, session: SessionId) {
-        if let Some(delivery) = self.state.outbox.next(session).cloned() {
+        let next: Vec<_> = self.state.outbox.next(session).cloned().collect();
+        for delivery in next {
             self.intend(Op::Deliver(delivery), Recovery::Repeat);
         }
     }

@@ -54,6 +54,11 @@ impl Stepping<'_> {
                 self.record_all(record);
             }
             Input::Order(order) => self.order(order),
+            Input::Present { origin } => {
+                if let Some(delivery) = self.state.intents.waits_for(&origin) {
+                    self.again(delivery);
+                }
+            }
         }
     }
 
@@ -92,7 +97,7 @@ impl Stepping<'_> {
 
     pub(super) fn route(&self, arrival: (&Arrival, Sender)) -> Routed {
         let state = &self.state;
-        let load = |session| state.load(session);
+        let load = |session| state.load(session, &arrival.0.origin);
         let (router, settings) = (&state.router, &state.settings);
         router.arrive(settings, self.step.seq, arrival, load)
     }
@@ -105,12 +110,7 @@ impl Stepping<'_> {
     }
 
     fn order(&mut self, order: Order) {
-        let (Order::Stop { by, .. }
-        | Order::Cancel { by, .. }
-        | Order::Admit { by, .. }
-        | Order::Expel { by, .. }
-        | Order::Decide { by, .. }) = &order;
-        if !self.state.router.may_speak(&self.state.settings, by) {
+        if self.state.objection(&order).is_some() {
             return;
         }
         match order {
@@ -195,6 +195,12 @@ impl Stepping<'_> {
         let Some(effect) = self.state.intents.get(id) else {
             return;
         };
+        if let Op::Deliver(delivery) = &effect.op
+            && self.state.is_answered(&delivery.body)
+        {
+            let record = self.state.intents.give_up(id);
+            return self.record_all(record);
+        }
         let prompt = match &effect.op {
             Op::Model(call) => self.state.prompt(call.session),
             _ => None,

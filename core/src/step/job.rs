@@ -102,7 +102,8 @@ impl Stepping<'_> {
             say::job_had_no_room(&spec.name, &reason),
         );
         if let Some(session) = session.filter(|_| !late)
-            && self.state.load(session).deliveries < self.state.settings.limits.queued_deliveries
+            && self.state.load(session, &origin).deliveries
+                < self.state.settings.limits.queued_deliveries
         {
             self.queue(session, &origin, Body::Notice(text), Vec::new());
         }
@@ -158,6 +159,12 @@ impl Stepping<'_> {
             },
         };
         schedule::check(&spec)?;
+        let (bytes, most) = (spec.text.len(), settings.limits.message_bytes);
+        if bytes > most {
+            return Err(format!(
+                "`text` has {bytes} bytes, and a message has at most {most}: shorten it"
+            ));
+        }
         let most = settings.limits.jobs;
         let jobs = self.state.schedule.jobs_of(spec.session_name());
         if jobs.count() >= most {

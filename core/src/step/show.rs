@@ -1,6 +1,7 @@
 //! Which hints a record gives. They follow from it alone, and nothing depends on them.
 
 use super::Stepping;
+use crate::effect::deliver::Question;
 use crate::effect::sandbox::{Action, Done, Ended};
 use crate::effect::{Op, Outcome};
 use crate::hint::{Activity, Hint};
@@ -29,6 +30,22 @@ impl Stepping<'_> {
         });
     }
 
+    /// A turn's end withdraws its questions. To be asked while they are known.
+    pub(super) fn withdraw(&mut self, record: &Record) {
+        if let Record::TurnEnded {
+            session,
+            turn: Some(_),
+            ..
+        } = record
+        {
+            let open = self.state.approvals.questions(*session);
+            let answered = |q: &Question| Hint::Answered {
+                approval: q.approval,
+            };
+            self.step.hints.extend(open.map(answered));
+        }
+    }
+
     pub(super) fn hint(&mut self, record: &Record) {
         let activity = match record {
             Record::Admitted { peer, asked, .. } | Record::Expelled { peer, asked, .. } => {
@@ -38,6 +55,10 @@ impl Stepping<'_> {
                     self.step.hints.push(Hint::Ack { origin, key });
                 }
                 return;
+            }
+            Record::Decided { approval, .. } => {
+                let approval = *approval;
+                return self.step.hints.push(Hint::Answered { approval });
             }
             Record::Accepted(accepted) => {
                 return self.step.hints.push(Hint::Ack {

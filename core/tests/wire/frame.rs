@@ -81,6 +81,10 @@ fn client_frames_are_written_as_the_contract_says() {
         r#"{"type":"approval","approval":"12.0","decision":"allow"}"#,
     );
     expect(
+        approval(Decision::AllowSession),
+        r#"{"type":"approval","approval":"12.0","decision":"allow_session"}"#,
+    );
+    expect(
         approval(Decision::Deny),
         r#"{"type":"approval","approval":"12.0","decision":"deny"}"#,
     );
@@ -97,8 +101,18 @@ fn server_frames_are_written_as_the_contract_says() {
     expect(
         ServerFrame::AuthOk {
             session: "quic:laptop".into(),
+            provider: None,
+            model: None,
         },
         r#"{"type":"auth_ok","session":"quic:laptop"}"#,
+    );
+    expect(
+        ServerFrame::AuthOk {
+            session: "s".into(),
+            provider: Some("p".into()),
+            model: Some("m".into()),
+        },
+        r#"{"type":"auth_ok","session":"s","provider":"p","model":"m"}"#,
     );
     expect(
         ServerFrame::AuthError { message: message() },
@@ -183,6 +197,10 @@ fn progress_says_its_kind() {
     expect_kind(
         Progress::Output { text: text() },
         r#""kind":"output","text":"x""#,
+    );
+    expect_kind(
+        Progress::Notice { text: text() },
+        r#""kind":"notice","text":"x""#,
     );
 }
 
@@ -349,12 +367,14 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
             text,
             session
         }),
-        (approval(), select(&[Decision::Allow, Decision::Deny][..]))
+        (approval(), select(&DECISIONS[..]))
             .prop_map(|(approval, decision)| ClientFrame::Approval { approval, decision }),
         text().prop_map(|id| ClientFrame::Cancel { id }),
         Just(ClientFrame::Ping),
     ]
 }
+
+const DECISIONS: [Decision; 3] = [Decision::Allow, Decision::AllowSession, Decision::Deny];
 
 fn approval() -> impl Strategy<Value = ApprovalId> {
     (any::<u64>(), any::<u16>()).prop_map(|(seq, slot)| ApprovalId {
@@ -383,12 +403,20 @@ fn progress() -> impl Strategy<Value = Progress> {
         Just(Progress::InDoubt),
         text().prop_map(|text| Progress::Text { text }),
         text().prop_map(|text| Progress::Output { text }),
+        text().prop_map(|text| Progress::Notice { text }),
     ]
 }
 
 fn server_frame() -> impl Strategy<Value = ServerFrame> {
     prop_oneof![
-        text().prop_map(|session| ServerFrame::AuthOk { session }),
+        (text(), proptest::option::of((text(), text()))).prop_map(|(session, about)| {
+            let (provider, model) = about.unzip();
+            ServerFrame::AuthOk {
+                session,
+                provider,
+                model,
+            }
+        }),
         text().prop_map(|message| ServerFrame::AuthError { message }),
         text().prop_map(|id| ServerFrame::Accepted { id }),
         (text(), progress()).prop_map(|(id, progress)| ServerFrame::Progress { id, progress }),

@@ -12,7 +12,8 @@ use crate::effect::tool::{ToolConfig, Tools};
 use crate::journal::Opened;
 use crate::secret::{Secret, Secrets};
 use crate::skill::Skills;
-use crate::source::{skill, wall};
+use crate::source::{signal, skill, wall};
+use async_channel::Receiver;
 use futures_lite::future;
 use openpista_core::input::Input;
 use openpista_core::settings::Settings;
@@ -101,6 +102,15 @@ impl Agent {
         })
     }
 
+    /// The signals that `watch` sees, as they come. A task of its own looks for them: whoever did
+    /// so beside the loop would ask the system at each of its steps.
+    pub(super) fn signals(&self, mut watch: signal::Watch) -> Receiver<signal::Ending> {
+        let (sender, receiver) = async_channel::unbounded();
+        let watching = async move { while sender.send(watch.next().await).await.is_ok() {} };
+        self.executor.spawn(watching).detach();
+        receiver
+    }
+
     /// The provider's name, as people are told of it.
     pub(super) fn provider(&self) -> &str {
         &self.settings.provider
@@ -123,7 +133,8 @@ impl Agent {
     pub(super) fn live<T>(self, front: impl Future<Output = T>) -> Result<T, Error> {
         let driver = self.driver.run(self.settings);
         let both = future::try_zip(driver, async { Ok(front.await) });
-        let ended = smol::block_on(self.executor.run(both));
+        // Other threads wait for the system: this one only for them, which is cheaper.
+        let ended = future::block_on(self.executor.run(both));
         ended
             .map(|((), told)| told)
             .map_err(|error| Error::failed(error.to_string()))

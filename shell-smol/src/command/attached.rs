@@ -101,6 +101,11 @@ impl Attached {
         Ok(Some((attached, handle, shown)))
     }
 
+    /// The model's name, if the daemon has told it.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.connected.model()
+    }
+
     /// The daemon's process.
     pub(super) fn pid(&self) -> u32 {
         self.door.pid
@@ -195,22 +200,32 @@ impl Attached {
                 let decision = match decision {
                     Decision::Deny => frame::Decision::Deny,
                     Decision::Allow => frame::Decision::Allow,
-                    Decision::AllowSession => {
-                        self.tell("over a connection a yes counts once: you are asked again");
-                        frame::Decision::Allow
-                    }
+                    Decision::AllowSession => frame::Decision::AllowSession,
                 };
-                self.connected.decide(approval, decision).await
+                let decided = self.connected.decide(approval, decision).await;
+                self.unless_refused(decided)
             }
             Input::Order(Order::Stop { session, .. }) => self.stop(session).await,
             _ => Ok(()),
         }
     }
 
+    /// What the daemon refuses is told, and says nothing against the connection.
+    fn unless_refused(&self, result: Result<(), ClientError>) -> Result<(), ClientError> {
+        match result {
+            Err(ClientError::Refused(message)) => {
+                self.tell(&message);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
     /// Stops the turns that our messages are in; else whatever the session is doing.
     async fn stop(&mut self, session: String) -> Result<(), ClientError> {
         for id in self.pending.keys() {
-            self.connected.cancel(id).await?;
+            let cancelled = self.connected.cancel(id).await;
+            self.unless_refused(cancelled)?;
         }
         if self.pending.is_empty() {
             let id = crate::source::cli::fresh_key();
@@ -268,14 +283,7 @@ impl Attached {
 
     /// The daemon said something about no message that we have open.
     fn unasked(&mut self, frame: ServerFrame) {
-        match frame {
-            // A word of the daemon's own: not the output of a command.
-            ServerFrame::Progress {
-                progress: Progress::Output { text },
-                ..
-            } => self.deliver(ORIGIN, Body::Notice(text), Vec::new()),
-            frame => self.frame(ORIGIN.to_owned(), frame),
-        }
+        self.frame(ORIGIN.to_owned(), frame);
     }
 
     fn frame(&mut self, session: String, frame: ServerFrame) {
@@ -284,6 +292,10 @@ impl Attached {
                 origin: ORIGIN.to_owned(),
                 key: id,
             })),
+            ServerFrame::Progress {
+                progress: Progress::Notice { text },
+                ..
+            } => self.deliver(&session, Body::Notice(text), Vec::new()),
             ServerFrame::Progress { progress, .. } => self.show(Event::Hint(Hint::Show {
                 session: SessionId(Seq(0)),
                 name: session,
@@ -439,6 +451,9 @@ fn activity(progress: Progress) -> Activity {
         Progress::Ran { exit, took_ms } => Activity::Ran { exit, took_ms },
         Progress::InDoubt => Activity::InDoubt,
         Progress::Text { text } => Activity::Chunk(Chunk::Text(text)),
-        Progress::Output { text } => Activity::Chunk(Chunk::Output(text)),
+        // A notice is shown for itself.
+        Progress::Output { text } | Progress::Notice { text } => {
+            Activity::Chunk(Chunk::Output(text))
+        }
     }
 }

@@ -61,7 +61,7 @@ impl Link {
     pub(super) fn model(&self) -> String {
         match &self.home {
             Home::Here(agent) => agent.model(),
-            Home::There(_) => "the model".to_owned(),
+            Home::There(attached) => attached.model().unwrap_or("the model").to_owned(),
         }
     }
 

@@ -22,6 +22,7 @@ use async_io::Timer;
 use futures_lite::{FutureExt, future};
 use openpista_core::effect::deliver::{Body, DeliverFault, Delivered, Question};
 use openpista_core::hint::{Activity, Hint};
+use openpista_core::id::ApprovalId;
 use openpista_core::input::Decision;
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IsTerminal};
@@ -213,6 +214,7 @@ impl Front {
                 self.complain(refusal.reason());
             }
             Hint::Tell { text, .. } => self.say(&text),
+            Hint::Answered { approval } => self.answered(approval),
             Hint::Show { .. } | Hint::Ack { .. } | Hint::Heard { .. } => {}
         }
     }
@@ -340,6 +342,17 @@ impl Front {
             }
         }
         self.ask();
+    }
+
+    /// A question needs no answer any more. Those that the person here has answered are gone.
+    fn answered(&mut self, approval: ApprovalId) {
+        let asked = self.questions.front().map(|question| question.approval);
+        self.questions
+            .retain(|question| question.approval != approval);
+        if asked == Some(approval) {
+            self.say("that question needs no answer any more");
+            self.ask();
+        }
     }
 
     fn is_busy(&self) -> bool {

@@ -158,7 +158,11 @@ impl Front {
             }
             // Of the connection itself, not of a message.
             Hint::Tell { key, text, .. } if key.is_empty() => self.note(&text),
-            Hint::Tell { .. } | Hint::Refuse { .. } | Hint::Ack { .. } | Hint::Heard { .. } => {}
+            Hint::Tell { .. }
+            | Hint::Refuse { .. }
+            | Hint::Ack { .. }
+            | Hint::Answered { .. }
+            | Hint::Heard { .. } => {}
         }
     }
 

@@ -17,7 +17,7 @@ use crate::source::telegram::{self, Pace, Telegram, TelegramConfig};
 use crate::source::{cli, signal};
 use async_channel::Receiver;
 use async_io::Timer;
-use futures_lite::FutureExt;
+use futures_lite::{FutureExt, future};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -70,7 +70,7 @@ pub fn run(config: &Config) -> Result<ExitCode, Error> {
     let front = Front {
         handle: agent.handle.clone(),
         over,
-        watch,
+        signals: agent.signals(watch),
         gateway,
         telegram,
         grace: Duration::from_millis(config.agent.shutdown_grace_ms),
@@ -126,7 +126,9 @@ impl Ours {
     fn listen(self, config: &Config, agent: &Agent, said: &mut String) -> Result<Gateway, Error> {
         let lookup = Lookup::open(&config.database).map_err(|e| Error::failed(e.to_string()))?;
         let data_dir = self.config.data_dir.clone();
-        let gateway = Gateway::start(self.config, agent.handle.clone(), self.events, lookup)
+        let mut gateway = self.config;
+        gateway.model = Some((agent.provider().to_owned(), agent.model()));
+        let gateway = Gateway::start(gateway, agent.handle.clone(), self.events, lookup)
             .map_err(|error| Error::failed(error.to_string()))?;
         let address = gateway.local_addr();
         Door::open(&data_dir, address, self.token).map_err(|error| {
@@ -183,7 +185,7 @@ impl Bot {
 struct Front {
     handle: Handle,
     over: Receiver<Event>,
-    watch: signal::Watch,
+    signals: Receiver<signal::Ending>,
     gateway: Option<Gateway>,
     telegram: Option<Telegram>,
     grace: Duration,
@@ -191,7 +193,7 @@ struct Front {
 }
 
 impl Front {
-    async fn serve(mut self) {
+    async fn serve(self) {
         if self.signal_or_end().await.is_some() {
             tracing::info!(
                 "stopping: what runs has {:?}; a second signal ends it",
@@ -222,14 +224,19 @@ impl Front {
     }
 
     /// The next signal; none when the loop has ended.
-    async fn signal_or_end(&mut self) -> Option<signal::Ending> {
-        let (over, watch) = (&self.over, &mut self.watch);
+    async fn signal_or_end(&self) -> Option<signal::Ending> {
+        let (over, signals) = (&self.over, &self.signals);
         let ended = async {
             // What it is told is for those who show it.
             while over.recv().await.is_ok() {}
             None
         };
-        let signal = async { Some(watch.next().await) };
+        let signal = async {
+            match signals.recv().await {
+                Ok(signal) => Some(signal),
+                Err(_) => future::pending().await,
+            }
+        };
         signal.or(ended).await
     }
 }

@@ -334,6 +334,9 @@ pub static KEYS: &[Key] = &[
     whole("limits.backoff_max_ms", 1..=24 * HOUR, |c, n| {
         c.limits.backoff_max_ms = n;
     }),
+    whole("limits.absent_max_ms", 1..=WEEK, |c, n| {
+        c.limits.absent_max_ms = n;
+    }),
     whole("limits.retry_after_max_ms", 0..=WEEK, |c, n| {
         c.limits.retry_after_max_ms = n;
     }),

@@ -9,6 +9,8 @@ use openpista_core::effect::deliver::{Deliver, DeliverFault, Delivered};
 use openpista_core::hint::Hint;
 use std::collections::BTreeMap;
 
+/// How the keys of the schedule's messages begin.
+pub(crate) const JOB_KEY: &str = "job:";
 /// How many events may wait for a front end. Hints are lost beyond it, deliveries wait.
 const EVENTS: usize = 1_024;
 
@@ -78,15 +80,15 @@ impl Fronts {
     /// Shows a delivery over its channel.
     ///
     /// # Errors
-    /// When the channel is not running, or its front end could not show it.
+    /// When the channel is not running, so that nobody is there, or its front end could not show
+    /// it.
     pub async fn deliver(
         &self,
         session: String,
         delivery: Deliver,
     ) -> Result<Delivered, DeliverFault> {
-        let unreachable = |message: String| DeliverFault::Unreachable { message };
         let Some(front) = self.of(&delivery.origin) else {
-            return Err(unreachable(format!("{} is not running", delivery.origin)));
+            return Err(DeliverFault::Absent);
         };
         let (done, result) = async_channel::bounded(1);
         let showing = Showing {
@@ -94,10 +96,12 @@ impl Fronts {
             delivery,
             done,
         };
-        let lost = |_| unreachable("nobody is there any more".to_owned());
+        let lost = || DeliverFault::Unreachable {
+            message: "nobody is there any more".to_owned(),
+        };
         let sent = front.send(Event::Deliver(showing)).await;
-        sent.map_err(|_| unreachable("nobody is there any more".to_owned()))?;
-        result.recv().await.map_err(lost)?
+        sent.map_err(|_| lost())?;
+        result.recv().await.map_err(|_| lost())?
     }
 
     /// Passes a hint on: to the channel that it names, or to all. It is lost where too much waits.
@@ -114,7 +118,7 @@ impl Fronts {
                     let _ = front.try_send(Event::Hint(hint));
                 }
             }
-            Hint::Show { .. } => {
+            Hint::Answered { .. } | Hint::Show { .. } => {
                 let mut told: Vec<&Sender<Event>> = Vec::new();
                 for front in self.by_channel.values() {
                     if told.iter().any(|other| other.same_channel(front)) {
@@ -122,7 +126,8 @@ impl Fronts {
                     }
                     told.push(front);
                     // The last half of the room is kept for what comes once only.
-                    if front.len() < EVENTS / 2 {
+                    let once = matches!(hint, Hint::Answered { .. });
+                    if once || front.len() < EVENTS / 2 {
                         let _ = front.try_send(Event::Hint(hint.clone()));
                     }
                 }
@@ -204,9 +209,8 @@ mod tests {
         assert!(unreachable(block_on(
             fronts.deliver("s".to_owned(), delivery("cli:local"))
         )));
-        assert!(unreachable(block_on(
-            fronts.deliver("s".to_owned(), delivery("quic:a"))
-        )));
+        let not_running = block_on(fronts.deliver("s".to_owned(), delivery("quic:a")));
+        assert_eq!(not_running, Err(DeliverFault::Absent));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use openpista_core::effect::deliver::Question;
 use openpista_core::input::Decision;
 
 /// What stands before the answer.
-pub const ALLOW: &str = "Allow? [y/N/s] ";
+pub const ALLOW: &str = "Allow? [y]es once / [s]ession / [N]o ";
 
 /// The question, on lines of its own, without [`ALLOW`].
 pub fn question(question: &Question) -> String {
@@ -93,6 +93,9 @@ mod tests {
 
     #[test]
     fn only_a_clear_yes_is_a_yes() {
+        for session in ["s", " Session\n"] {
+            assert_eq!(answer(session), Some(Decision::AllowSession));
+        }
         for yes in ["y", "Y", " yes \n"] {
             assert_eq!(answer(yes), Some(Decision::Allow));
         }

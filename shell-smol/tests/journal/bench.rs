@@ -144,7 +144,7 @@ fn perform((effect, last): (Effect, Option<String>)) -> Input {
             took_ms: 3,
         })),
         Op::Deliver(_) => Outcome::Deliver(Ok(Delivered)),
-        Op::Cancel(_) => unreachable!("nothing is stopped here"),
+        Op::Sandbox(_) | Op::Cancel(_) => unreachable!("nothing is stopped here"),
     };
     Input::Finish {
         effect: effect.id,

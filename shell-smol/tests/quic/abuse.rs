@@ -1,62 +1,21 @@
-//! Peers that mean no good, many of them: the others are served meanwhile, and memory stays flat.
+//! Peers that mean no good, many of them: the others are served meanwhile.
 //!
-//! The crowd is a process of its own, so that what is measured here is the gateway.
-//! `OPENPISTA_ABUSE=10000` makes it that many of each kind, and prints what was measured.
+//! What they cost the others, and what they leave in memory, `benches/quic.rs` measures of a daemon
+//! in a process of its own.
 
+use crate::crowd::{kinds, throng};
 use crate::daemon::Home;
-use crate::frames::{auth, dial, endpoint, framed, send, trusting};
+use crate::frames::{auth, dial, send};
 use crate::server::{Answer, Server};
-use openpista_shell_smol::client::Connected;
-use quinn::{ClientConfig, Endpoint};
-use smol::{Timer, block_on};
-use std::net::{SocketAddr, UdpSocket};
+use smol::block_on;
+use std::net::UdpSocket;
 use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-/// How many bad peers there are at once.
-const AT_ONCE: usize = 50;
-/// Tells a process that it is a crowd: the address, the data directory, which kind, how many.
+/// How many bad peers of each kind there are.
+const EACH: usize = 200;
+/// Tells a process that it is a crowd: the address, the data directory, of which kind.
 const CROWD: &str = "OPENPISTA_TEST_CROWD";
-
-fn kinds() -> [(&'static str, Vec<u8>, bool); 6] {
-    let message = framed(br#"{"type":"message","id":"k","text":"let me in"}"#);
-    [
-        ("never authenticated", Vec::new(), false),
-        ("malformed", framed(b"\xff\xff\xff"), true),
-        ("oversized", [0xff; 60_000].to_vec(), false),
-        ("half-sent", vec![0, 0, 0, 200, b'{'], false),
-        ("unauthenticated", message, true),
-        (
-            "with a wrong token",
-            framed(br#"{"type":"auth","token":"x","client":"y"}"#),
-            true,
-        ),
-    ]
-}
-
-/// One bad peer. It stays until the gateway throws it out, or for a while.
-async fn be_bad(from: (Endpoint, ClientConfig), to: SocketAddr, bytes: Vec<u8>, end: bool) {
-    let (endpoint, config) = from;
-    let connecting = endpoint.connect_with(config, to, "localhost").unwrap();
-    let bad = async {
-        let Ok(connection) = connecting.await else {
-            return;
-        };
-        if let Ok((mut send, _recv)) = connection.open_bi().await {
-            let _ = send.write_all(&bytes).await;
-            match end {
-                true => drop(send.finish()),
-                false => drop(connection.closed().await),
-            }
-        }
-        connection.closed().await;
-    };
-    let patience = async {
-        Timer::after(Duration::from_secs(1)).await;
-    };
-    futures_lite::future::or(bad, patience).await;
-}
 
 /// What the other process does; nothing in an ordinary run.
 #[test]
@@ -65,95 +24,45 @@ fn the_crowd() {
         return;
     };
     let told: Vec<&str> = told.split('\n').collect();
-    let [address, dir, kind, count] = told[..] else {
+    let [address, dir, kind] = told[..] else {
         panic!("{told:?}");
     };
-    let (_, bytes, end) = kinds()[kind.parse::<usize>().unwrap()].clone();
-    let (address, config) = (address.parse().unwrap(), trusting(Path::new(dir)));
-    block_on(async {
-        let endpoint = endpoint();
-        let (place, free) = async_channel::bounded(AT_ONCE);
-        for _ in 0..count.parse::<usize>().unwrap() {
-            place.send(()).await.unwrap();
-            let from = (endpoint.clone(), config.clone());
-            let peer = be_bad(from, address, bytes.clone(), end);
-            let free = free.clone();
-            smol::spawn(async move {
-                peer.await;
-                let _ = free.recv().await;
-            })
-            .detach();
-        }
-        for _ in 0..AT_ONCE {
-            place.send(()).await.unwrap();
-        }
-    });
-}
-
-async fn p99_of_pings(connected: &Connected, count: usize) -> Duration {
-    let mut took = Vec::new();
-    for _ in 0..count {
-        let start = Instant::now();
-        connected.ping().await.unwrap();
-        took.push(start.elapsed());
-    }
-    took.sort();
-    took[took.len() * 99 / 100]
-}
-
-/// This process's resident memory, in kilobytes.
-fn resident_kb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+    let kind = kinds()[kind.parse::<usize>().unwrap()].clone();
+    throng(address.parse().unwrap(), Path::new(dir), &[kind], EACH);
 }
 
 #[test]
 fn a_crowd_of_bad_peers_shuts_nobody_out() {
-    let asked = std::env::var("OPENPISTA_ABUSE").ok();
-    let count = asked.clone().unwrap_or_else(|| "200".to_owned());
     let server = Server::start(|request| Answer::text(request.last("user").unwrap_or_default()));
     let home = Home::new();
     let daemon = home.start(&server);
     block_on(async {
         let connected = daemon.connect().await;
-        let before = p99_of_pings(&connected, 1_000).await;
-        for (number, (kind, ..)) in kinds().into_iter().enumerate() {
-            let start_kb = resident_kb();
-            let address = daemon.address.to_string();
-            let told = [
-                &address,
-                home.path().to_str().unwrap(),
-                &number.to_string(),
-                &count,
-            ];
+        for (number, kind) in kinds().into_iter().enumerate() {
+            let dir = home.path().to_str().unwrap();
+            let told = [&daemon.address.to_string(), dir, &number.to_string()].join("\n");
             let mut crowd = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "abuse::the_crowd"])
-                .env(CROWD, told.join("\n"))
-                .stdout(std::process::Stdio::null())
+                .env(CROWD, told)
+                .stdout(Stdio::null())
                 .spawn()
                 .unwrap();
-            let (mut slowest, mut most_kb) = (Duration::ZERO, 0);
+            let (mut pings, name) = (0, kind.name);
             let ended = loop {
-                slowest = slowest.max(p99_of_pings(&connected, 100).await);
-                most_kb = most_kb.max(resident_kb());
+                connected.ping().await.unwrap();
+                // Who comes in the middle of it gets in as well.
+                if pings % 100 == 50 {
+                    daemon.connect().await.ping().await.unwrap();
+                }
+                pings += 1;
                 if let Some(ended) = crowd.try_wait().unwrap() {
                     break ended;
                 }
-                Timer::after(Duration::from_millis(20)).await;
             };
             assert!(ended.success());
-            if asked.is_some() {
-                println!(
-                    "{count} {kind}: ping p99 {before:?} before, worst {slowest:?} meanwhile; \
-                     resident {start_kb} kB before, at most {most_kb} kB"
-                );
-            }
-            // Who was there is served, and so is who comes now.
-            let mut exchange = connected.message(kind, "still here", None).await.unwrap();
+            let mut exchange = connected.message(name, "still here", None).await.unwrap();
             let answer = exchange.response().await.unwrap();
-            assert_eq!(answer, ("still here".to_owned(), false), "{kind}");
+            assert_eq!(answer, ("still here".to_owned(), false), "{name}");
             daemon.connect().await.ping().await.unwrap();
         }
     });

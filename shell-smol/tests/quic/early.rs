@@ -1,8 +1,8 @@
 //! Early data: a client that comes again is heard at once, and a replay of it changes nothing.
 
+use crate::block_on;
 use crate::daemon::Home;
 use crate::server::{Answer, Server};
-use smol::block_on;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,19 +1,18 @@
 //! A client that is written by hand, from the documented frames alone; and everything that it can
 //! do wrong.
 
+use crate::block_on;
+use crate::crowd::{endpoint, framed, trusting};
 use crate::daemon::{Daemon, Home};
 use crate::server::{Answer, Server};
 use openpista_core::settings::Mode;
 use openpista_shell_smol::source::quic::CERTIFICATE_FILE;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SmolRuntime};
+use quinn::{Connection, ConnectionError, RecvStream};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
-use smol::block_on;
-use std::net::UdpSocket;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,33 +22,6 @@ pub(crate) async fn dial(home: &Home, daemon: &Daemon) -> Result<Connection, Con
     let endpoint = endpoint();
     let connecting = endpoint.connect_with(trusting(home.path()), daemon.address, "localhost");
     connecting.unwrap().await
-}
-
-pub(crate) fn endpoint() -> Endpoint {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let runtime = Arc::new(SmolRuntime);
-    Endpoint::new(EndpointConfig::default(), None, socket, runtime).unwrap()
-}
-
-pub(crate) fn trusting(data_dir: &Path) -> quinn::ClientConfig {
-    let file = data_dir.join(CERTIFICATE_FILE);
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(file).unwrap())
-        .unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"openpista/1".to_vec()];
-    quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
-}
-
-pub(crate) fn framed(json: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(json.len()).unwrap();
-    [&length.to_be_bytes(), json].concat()
 }
 
 pub(crate) fn auth(home: &Home) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! Messages and all that comes of them.
 
+use crate::block_on;
 use crate::daemon::{Daemon, Home, OWNER};
 use crate::server::{Answer, Request, Server};
 use futures_lite::FutureExt;
@@ -7,7 +8,6 @@ use openpista_core::id::ApprovalId;
 use openpista_core::settings::Mode;
 use openpista_core::wire::frame::{Decision, Progress, ServerFrame};
 use openpista_shell_smol::client::{ClientError, Connected, Exchange};
-use smol::block_on;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -333,6 +333,88 @@ fn an_approval_goes_over_the_gateway() {
     });
     let ran = std::fs::read_to_string(home.path().join("ran.txt")).unwrap();
     assert_eq!(ran, "ran\n");
+}
+
+#[test]
+fn a_yes_for_the_session_is_one_and_only_the_owner_answers_for_others() {
+    let server = Server::start(|request| match request.last("user") {
+        Some(text) if text.starts_with("do") => Answer::run("echo ran >> ran.txt"),
+        _ => echo(request),
+    });
+    let home = Home::new();
+    let daemon = home.start_with(&server, Mode::Ask, |_| {});
+    let phone = home.tokens().add("phone").unwrap();
+    block_on(async {
+        let owner = daemon.connect().await;
+        let phone = daemon.client_with(&phone);
+        let phone = phone.connect(daemon.address).await.unwrap();
+        let mut exchange = owner.message("k1", "do it", None).await.unwrap();
+        let (approval, _) = question(&mut exchange).await;
+        let refused = phone.decide(approval, Decision::AllowSession).await;
+        assert!(
+            matches!(&refused, Err(ClientError::Refused(why)) if why.contains("owner")),
+            "{refused:?}"
+        );
+        let theirs = Some("quic:laptop");
+        let mut stop = phone.message("k2", "/stop", theirs).await.unwrap();
+        let (said, _) = stop.response().await.unwrap();
+        assert!(said.contains("owner"), "{said}");
+        let said_yes = owner.decide(approval, Decision::AllowSession).await;
+        assert_eq!(said_yes, Ok(()));
+        exchange.response().await.unwrap();
+        let mut again = owner.message("k3", "do it again", None).await.unwrap();
+        loop {
+            match again.next().await.unwrap() {
+                Some(ServerFrame::Response { .. }) => break,
+                Some(ServerFrame::Accepted { .. } | ServerFrame::Progress { .. }) => {}
+                frame => panic!("{frame:?}, although it was allowed for the session"),
+            }
+        }
+    });
+    let ran = std::fs::read_to_string(home.path().join("ran.txt")).unwrap();
+    assert_eq!(ran, "ran\nran\n");
+}
+
+#[test]
+fn a_word_of_the_daemons_own_waits_for_its_client_and_is_no_output() {
+    let (home, server) = (Home::new(), Server::start(echo));
+    let daemon = home.start(&server);
+    block_on(async {
+        let connected = daemon.connect().await;
+        let mut exchange = connected.message("k", "!sleep 5", None).await.unwrap();
+        let runs = |frame: &_| {
+            matches!(
+                frame,
+                Some(ServerFrame::Progress {
+                    progress: Progress::Running { .. },
+                    ..
+                })
+            )
+        };
+        while !runs(&exchange.next().await.unwrap()) {}
+    });
+    daemon.stop();
+    let daemon = home.start_with(&server, Mode::Full, |config| {
+        config.model = Some(("p".to_owned(), "m".to_owned()));
+    });
+    block_on(async {
+        let mut connected = daemon.connect().await;
+        assert_eq!(connected.model(), Some("m"));
+        loop {
+            match connected.unasked().await.unwrap() {
+                Some(ServerFrame::Progress { id, progress }) => {
+                    assert_eq!(id, "");
+                    assert!(
+                        matches!(&progress, Progress::Notice { text } if text.contains("may have run")),
+                        "{progress:?}"
+                    );
+                    break;
+                }
+                Some(ServerFrame::Response { .. }) => {}
+                frame => panic!("{frame:?}"),
+            }
+        }
+    });
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Starting the gateway: the certificate, the address, who may come in.
 
+use crate::block_on;
 use crate::daemon::{Home, OWNER, database, prepare};
 use crate::server::{Answer, Server};
 use openpista_core::settings::Mode;
@@ -9,7 +10,7 @@ use openpista_shell_smol::secret::Secret;
 use openpista_shell_smol::source::quic::{
     CERTIFICATE_FILE, Fingerprint, Gateway, GatewayConfig, GatewayError, KEY_FILE,
 };
-use smol::{LocalExecutor, block_on};
+use smol::LocalExecutor;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::rc::Rc;

@@ -88,10 +88,12 @@ fn configuration(server: &Server) -> String {
 
 /// What the model's script knows: the words that were reported to the model as in doubt, and what
 /// went wrong on its side.
-#[derive(Default)]
-struct Model {
-    doubts: BTreeSet<String>,
-    faults: Vec<String>,
+#[derive(Debug, Default)]
+pub struct Model {
+    /// The words that the model was told are in doubt.
+    pub doubts: BTreeSet<String>,
+    /// What went wrong on its side.
+    pub faults: Vec<String>,
 }
 
 /// What a message asks for that wants a command which takes too long to be waited for.
@@ -144,7 +146,7 @@ fn answer(model: &Mutex<Model>, database: &Path, request: &Request) -> Answer {
 }
 
 /// The arguments of a command that appends a word that no other command has.
-fn command(number: usize, call: usize) -> String {
+pub fn command(number: usize, call: usize) -> String {
     let append = format!("echo id-{number}-{call} >> ledger");
     let command = match number % 3 {
         0 => append,
@@ -155,7 +157,7 @@ fn command(number: usize, call: usize) -> String {
 }
 
 /// Looks at a request from outside: law 4 for what it was made of, and what it says is in doubt.
-fn watch(model: &mut Model, database: &Path, messages: &[Value], said: &[String]) {
+pub fn watch(model: &mut Model, database: &Path, messages: &[Value], said: &[String]) {
     let conn = history::open(database);
     for text in said {
         let sql = "SELECT count(*) FROM messages WHERE role = 'user' AND content = ?1";
@@ -186,7 +188,7 @@ fn watch(model: &mut Model, database: &Path, messages: &[Value], said: &[String]
 }
 
 /// The word that a command appends.
-fn word(arguments: &str) -> Option<String> {
+pub fn word(arguments: &str) -> Option<String> {
     let (_, rest) = arguments.split_once("echo ")?;
     rest.split(' ').next().map(str::to_owned)
 }

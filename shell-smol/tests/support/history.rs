@@ -99,8 +99,13 @@ impl History {
 
     /// The texts that were to be shown, questions aside.
     pub fn queued(&self) -> impl Iterator<Item = &str> {
-        self.records().filter_map(|(_, record)| match record {
-            Record::Queued { body, .. } => body.text(),
+        self.queued_for("")
+    }
+
+    /// The same, for the origins that begin so.
+    pub fn queued_for<'a>(&'a self, origins: &'a str) -> impl Iterator<Item = &'a str> {
+        self.records().filter_map(move |(_, record)| match record {
+            Record::Queued { body, origin, .. } if origin.starts_with(origins) => body.text(),
             _ => None,
         })
     }
@@ -135,11 +140,12 @@ impl History {
     pub fn faults(&self) -> Vec<String> {
         let mut faults = self.faults_of_messages();
         faults.extend(self.faults_of_effects());
+        faults.extend(self.faults_of_showing(""));
         faults
     }
 
     /// Laws 1 and 3: each message is accepted once and has one end, which is told once.
-    fn faults_of_messages(&self) -> Vec<String> {
+    pub fn faults_of_messages(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let mut keys = BTreeSet::new();
         let (mut ended, mut told) = (BTreeMap::new(), BTreeMap::new());
@@ -187,9 +193,8 @@ impl History {
         faults
     }
 
-    /// Laws 5 and 6: each effect is tried in order and ends once, a tool is tried once, and what
-    /// was queued was shown.
-    fn faults_of_effects(&self) -> Vec<String> {
+    /// Laws 5 and 6: each effect is tried in order and ends once, and a tool is tried once.
+    pub fn faults_of_effects(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let effects = self.effects();
         for (id, life) in &effects {
@@ -208,13 +213,20 @@ impl History {
                 ));
             }
         }
+        faults
+    }
+
+    /// What was queued for the origins that begin so was shown.
+    pub fn faults_of_showing(&self, origins: &str) -> Vec<String> {
+        let mut faults = Vec::new();
+        let effects = self.effects();
         let shown = effects.values().filter(|life| life.was_shown());
         let shown = shown.filter_map(|life| match &life.effect.op {
-            Op::Deliver(delivery) => delivery.body.text(),
+            Op::Deliver(delivery) if delivery.origin.starts_with(origins) => delivery.body.text(),
             _ => None,
         });
         let mut missing: BTreeMap<&str, i64> = BTreeMap::new();
-        self.queued()
+        self.queued_for(origins)
             .for_each(|text| *missing.entry(text).or_default() += 1);
         shown.for_each(|text| *missing.entry(text).or_default() -= 1);
         for (text, count) in missing.into_iter().filter(|(_, count)| *count != 0) {

@@ -14,6 +14,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+/// How long a run of the program may take that is certain to end.
+const RUN: Duration = Duration::from_secs(180);
 /// How long a test waits for something that is certain to come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -98,7 +100,7 @@ impl Home {
 
     /// Runs it to its end.
     pub fn run(&self, args: &[&str]) -> Ended {
-        Ended::of(self.program(args).output().expect("the program"))
+        Ended::awaited(self.start(args))
     }
 
     /// Runs it to its end with this on standard input.
@@ -107,7 +109,7 @@ impl Home {
         let mut stdin = child.stdin.take().expect("a pipe");
         stdin.write_all(input.as_bytes()).expect("a reader");
         drop(stdin);
-        Ended::of(child.wait_with_output().expect("our child"))
+        Ended::awaited(child)
     }
 
     /// Starts it with pipes.
@@ -149,6 +151,23 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// Waits for the end of a program that is certain to end.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn awaited(child: Child) -> Ended {
+        let pid = Pid::from_child(&child);
+        let (sender, ended) = channel();
+        std::thread::spawn(move || sender.send(child.wait_with_output()));
+        match ended.recv_timeout(RUN) {
+            Ok(output) => Ended::of(output.expect("our child")),
+            Err(_) => {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+                panic!("the program did not end within {RUN:?}");
+            }
+        }
+    }
+
     pub fn of(output: Output) -> Ended {
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         Ended {

@@ -25,7 +25,7 @@ pub(crate) const OWNER: i64 = 42;
 
 /// A running daemon.
 pub(crate) struct Daemon {
-    handle: Handle,
+    pub(crate) handle: Handle,
     thread: JoinHandle<()>,
     telegram: Telegram,
 }

@@ -3,6 +3,8 @@
 use crate::daemon::{OWNER, Options};
 use crate::support::bot_api::{BotApi, Sent};
 use crate::support::server::{Answer, Server};
+use openpista_core::input::{Decision, Input, Order};
+use openpista_core::record::Answer as Said;
 use openpista_core::settings::Mode;
 
 const LATE: &str = "answered already or has expired";
@@ -133,9 +135,50 @@ fn what_is_stopped_can_no_longer_be_allowed() {
     let asked = question(&api);
     api.write(2, OWNER, "/stop");
     api.wait_for_said(OWNER, |text| text.starts_with("Stopped"));
+    // Nobody has to press them to learn that they are of no use.
+    api.wait_for_message(asked.id, |sent| sent.buttons.is_empty());
     api.press(3, OWNER, &asked, "Allow once");
     assert!(answer_to(&api, 1).contains(LATE));
-    api.wait_for_message(asked.id, |sent| sent.buttons.is_empty());
     daemon.stop();
     assert!(!dir.path().join("workspace/ran").exists());
+}
+
+/// A yes and a stop at the same moment: whoever says yes is told only what the core took.
+#[test]
+fn an_answer_is_confirmed_only_if_it_counted() {
+    let (dir, api) = (tempfile::tempdir().unwrap(), BotApi::start());
+    let server = Server::start(|request| match request.last("user") {
+        Some(text) => Answer::run(&format!("echo {text} >> ran")),
+        None => Answer::text("done"),
+    });
+    let daemon = asking(dir.path(), &api, &server).start();
+    let by = format!("telegram:{OWNER}");
+    let ask = |update: i64, word: &str| {
+        api.write(update, OWNER, word);
+        api.wait_for_said(OWNER, |text| text.contains(&format!("{word} >> ran")));
+        let questions = smol::block_on(daemon.handle.questions(&by));
+        questions[0].approval
+    };
+    let decide = |approval, by: &str| {
+        let decided = daemon.handle.decide(approval, Decision::Allow, by);
+        smol::block_on(decided)
+    };
+    let approval = ask(1, "stopped");
+    let stop = Order::Stop {
+        session: by.clone(),
+        by: by.clone(),
+    };
+    smol::block_on(async {
+        daemon.handle.send(Input::Order(stop)).await;
+        let decided = daemon.handle.decide(approval, Decision::Allow, &by).await;
+        assert_eq!(decided, None, "the stop came before it");
+    });
+    let approval = ask(2, "allowed");
+    assert_eq!(decide(approval, "telegram:666"), None, "not theirs");
+    assert_eq!(decide(approval, &by), Some(Said::Allowed(by.clone())));
+    assert_eq!(decide(approval, &by), None, "it was used up");
+    api.wait_for_said(OWNER, |text| text == "done");
+    daemon.stop();
+    let ran = std::fs::read_to_string(dir.path().join("workspace/ran")).unwrap();
+    assert_eq!(ran, "allowed\n");
 }

@@ -29,6 +29,7 @@ pub fn pretend(delivery: &Deliver, trouble: Option<DeliverTrouble>, luck: &mut R
         Some(DeliverTrouble::Unformatted) => (true, Some(Ok(Delivered))),
         Some(DeliverTrouble::Unreachable) => (false, Some(Err(unreachable()))),
         Some(DeliverTrouble::ShownUnreachable) => (true, Some(Err(unreachable()))),
+        Some(DeliverTrouble::Absent) => (false, Some(Err(DeliverFault::Absent))),
         Some(DeliverTrouble::Gone) => {
             let message = "the chat was deleted".into();
             (false, Some(Err(DeliverFault::Gone { message })))

@@ -19,7 +19,7 @@ pub fn law_14_nothing_new_after_a_cancel(evidence: &Evidence<'_>) -> Verdict {
         lines.follow(event);
         match event {
             Event::Stepped(step) => {
-                let heard = sessions.may_order(settings, &step.line.input);
+                let heard = sessions.may_order(settings, &step.line);
                 if let Err(why) = sessions.follow(&step.line) {
                     return broken(14, step.line.seq, why);
                 }
@@ -48,11 +48,16 @@ struct Sessions {
     ended: BTreeSet<TurnId>,
     open: BTreeMap<(String, String), MessageId>,
     guests: BTreeSet<String>,
+    /// The session, the origin and the writer of each message.
+    written: BTreeMap<MessageId, (SessionId, String, String)>,
+    /// Those of the messages that each live turn, or else the latest, answers.
+    parts: BTreeMap<SessionId, BTreeSet<(String, String)>>,
 }
 
 impl Sessions {
     fn follow(&mut self, line: &Line) -> Result<(), String> {
         for record in &line.records {
+            self.take_part(record);
             match record {
                 Record::Opened { session, name } => {
                     self.names.insert(name.clone(), *session);
@@ -88,20 +93,68 @@ impl Sessions {
         Ok(())
     }
 
-    fn may_order(&self, settings: &Settings, input: &Input) -> bool {
-        match input {
-            Input::Order(Order::Stop { by, .. } | Order::Cancel { by, .. }) => {
-                settings.owners.contains(by) || self.guests.contains(by)
+    /// Who wrote what, and which messages a turn answers.
+    fn take_part(&mut self, record: &Record) {
+        match record {
+            Record::Accepted(a) => {
+                let by = (a.session, a.origin.clone(), a.peer.clone());
+                self.written.insert(a.message, by);
             }
-            _ => true,
+            Record::TurnBegan { session, .. } => drop(self.parts.remove(session)),
+            Record::Joined { session, messages } => {
+                let written = messages.iter().filter_map(|m| self.written.get(m));
+                let parts = self.parts.entry(*session).or_default();
+                parts.extend(written.map(|(_, origin, peer)| (origin.clone(), peer.clone())));
+            }
+            _ => {}
         }
     }
 
-    /// What this step was told to end has ended; or, if nobody was heard, nothing happened.
+    /// May whoever gives an order with this step? The operator's own always; a guest where they
+    /// have a part in it; nobody else ever.
+    fn may_order(&self, settings: &Settings, line: &Line) -> bool {
+        let typed = line.records.iter().find_map(|record| match record {
+            Record::Accepted(a) if stops(a.command) => Some(a),
+            _ => None,
+        });
+        let opens = |r: &Record| matches!(r, Record::Opened { .. });
+        if line.records.iter().any(opens) {
+            // Where there was nothing there is nothing to end.
+            return true;
+        }
+        let (session, by, origin, own) = match (&line.input, typed) {
+            (Input::Order(Order::Stop { session, by }), _) => {
+                (self.names.get(session).copied(), by, by, false)
+            }
+            (Input::Order(Order::Cancel { origin, key, by }), _) => {
+                let message = self.open.get(&(origin.clone(), key.clone()));
+                let written = message.and_then(|m| self.written.get(m));
+                let own = written.is_none_or(|(_, _, peer)| peer == by);
+                (written.map(|(session, ..)| *session), by, by, own)
+            }
+            (_, Some(typed)) => (Some(typed.session), &typed.peer, &typed.origin, false),
+            _ => return true,
+        };
+        let known = self.guests.contains(by);
+        settings.owners.contains(by) || known && (own || self.concerns(session, by, origin))
+    }
+
+    fn concerns(&self, session: Option<SessionId>, by: &str, origin: &str) -> bool {
+        let Some(session) = session else { return true };
+        let parts = self.parts.get(&session).into_iter().flatten();
+        let lives = self.live.contains_key(&session);
+        let mut parts = parts.map(|(of, peer)| of == origin || (lives && peer == by));
+        parts.any(|has| has) || self.names.get(origin) == Some(&session)
+    }
+
+    /// What this step was told to end has ended; or, if whoever said so had no right to, nothing
+    /// has.
     fn obeyed(&self, line: &Line, heard: bool) -> Result<(), String> {
         if !heard {
-            let nothing = line.records.is_empty();
-            return nothing.then_some(()).ok_or("a stranger was obeyed".into());
+            let ends =
+                |r: &Record| matches!(r, Record::TurnEnded { .. } | Record::Refreshed { .. });
+            let nothing = !line.records.iter().any(ends);
+            return nothing.then_some(()).ok_or("obeyed was who may not".into());
         }
         let stopped = match &line.input {
             Input::Order(Order::Cancel { origin, key, .. }) => {

@@ -3,15 +3,16 @@
 use super::{Evidence, Verdict, broken};
 use crate::disk::records;
 use crate::story::{Event, Stepped};
-use openpista_core::effect::deliver::Body;
-use openpista_core::effect::{Effect, Op};
-use openpista_core::id::{Attempt, EffectId, MessageId, Seq, SessionId, TurnId};
+use openpista_core::effect::deliver::{Body, DeliverFault};
+use openpista_core::effect::{Effect, Op, Outcome};
+use openpista_core::id::{ApprovalId, Attempt, EffectId, MessageId, Seq, SessionId, TurnId};
 use openpista_core::input::{Input, Order};
 use openpista_core::record::{Record, TurnEnd, Verdict as May};
 use openpista_core::timer::Timer;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Law 12: one live turn per session; messages join and replies go out in order, one at a time.
+/// Law 12: one live turn per session; messages join and replies go out in order, over each channel
+/// one at a time. What a person sees is what comes over theirs.
 pub fn law_12_one_turn_in_order(evidence: &Evidence<'_>) -> Verdict {
     let mut sessions: BTreeMap<SessionId, Order12> = BTreeMap::new();
     for (seq, record) in records(&evidence.journal) {
@@ -28,8 +29,8 @@ pub fn law_12_one_turn_in_order(evidence: &Evidence<'_>) -> Verdict {
 struct Order12 {
     live: Option<TurnId>,
     joined: Option<MessageId>,
-    queue: VecDeque<Body>,
-    sending: Option<(EffectId, Body)>,
+    queues: BTreeMap<String, VecDeque<Body>>,
+    sending: BTreeMap<String, (EffectId, Body)>,
 }
 
 impl Order12 {
@@ -45,6 +46,7 @@ impl Order12 {
                 Err(format!("turn {turn:?} ended while {:?} lives", self.live))
             }
             Record::TurnEnded { .. } => {
+                self.withdraw(|_| true);
                 self.live = None;
                 Ok(())
             }
@@ -56,15 +58,18 @@ impl Order12 {
                 }
                 Ok(())
             }
-            Record::Queued { body, .. } => {
-                self.queue.push_back(body.clone());
+            Record::Queued { origin, body, .. } => {
+                let queue = self.queues.entry(origin.clone()).or_default();
+                queue.push_back(body.clone());
+                Ok(())
+            }
+            Record::Decided { approval, .. } => {
+                self.withdraw(|of| of == *approval);
                 Ok(())
             }
             Record::Intended(effect) => self.intend(effect),
             Record::Settled { effect, .. } | Record::Doubted { effect, .. } => {
-                if self.sending.as_ref().is_some_and(|(id, _)| id == effect) {
-                    self.sending = None;
-                }
+                self.sending.retain(|_, (id, _)| id != effect);
                 Ok(())
             }
             _ => Ok(()),
@@ -75,18 +80,31 @@ impl Order12 {
         let Op::Deliver(delivery) = &effect.op else {
             return Ok(());
         };
-        if let Some((sending, body)) = &self.sending {
+        let origin = &delivery.origin;
+        if let Some((sending, body)) = self.sending.get(origin) {
             let again = *sending == effect.id && *body == delivery.body;
             return again
                 .then_some(())
                 .ok_or_else(|| format!("{} goes out beside {sending}", effect.id));
         }
         // The same text goes out again, plain, when its formatting was refused.
-        if delivery.rich && self.queue.pop_front().as_ref() != Some(&delivery.body) {
+        let queue = self.queues.entry(origin.clone()).or_default();
+        if delivery.rich && queue.pop_front().as_ref() != Some(&delivery.body) {
             return Err(format!("{} goes out before its turn", effect.id));
         }
-        self.sending = Some((effect.id, delivery.body.clone()));
+        let sending = (effect.id, delivery.body.clone());
+        self.sending.insert(origin.clone(), sending);
         Ok(())
+    }
+
+    /// Questions that need no answer any more are not asked.
+    fn withdraw(&mut self, over: impl Fn(ApprovalId) -> bool) {
+        let asked = |body: &Body| match body {
+            Body::Question(question) => !over(question.approval),
+            _ => true,
+        };
+        let queues = self.queues.values_mut();
+        queues.for_each(|queue| queue.retain(asked));
     }
 }
 
@@ -131,6 +149,7 @@ pub fn law_18_bounded_aloud(evidence: &Evidence<'_>) -> Verdict {
     let limits = &evidence.story.plan.rules.settings.limits;
     let lives = evidence.story.lives() as u16;
     let mut waiting: BTreeMap<SessionId, BTreeSet<MessageId>> = BTreeMap::new();
+    let mut absent: BTreeMap<EffectId, u16> = BTreeMap::new();
     let records = evidence.journal.iter().flat_map(|line| {
         let of_line = line.records.iter();
         of_line.map(move |record| (line, record))
@@ -156,6 +175,14 @@ pub fn law_18_bounded_aloud(evidence: &Evidence<'_>) -> Verdict {
                 let one = matches!(line.input, Input::Order(Order::Cancel { .. }));
                 *end == TurnEnd::Stopped && !one && !queue.is_empty()
             }
+            Record::Postponed {
+                effect,
+                outcome: Outcome::Deliver(Err(DeliverFault::Absent)),
+                ..
+            } => {
+                *absent.entry(*effect).or_default() += 1;
+                false
+            }
             Record::Asked { round, .. } => *round > limits.max_tool_rounds + 1,
             Record::Intended(effect) => {
                 let tries = match effect.op {
@@ -164,8 +191,10 @@ pub fn law_18_bounded_aloud(evidence: &Evidence<'_>) -> Verdict {
                     Op::Sandbox(_) => limits.deliver_attempts,
                     Op::Tool(_) | Op::Cancel(_) => 1,
                 };
-                // A crash costs a try that is not counted against the world.
-                effect.attempt > Attempt(tries + lives)
+                // A crash costs a try that is not counted against the world, and so does
+                // whoever is not there.
+                let absent = absent.get(&effect.id).unwrap_or(&0);
+                effect.attempt > Attempt(tries + lives + absent)
             }
             Record::Judged {
                 call,

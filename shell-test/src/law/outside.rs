@@ -344,7 +344,9 @@ pub fn law_19_chunks_mean_nothing(evidence: &Evidence<'_>) -> Verdict {
 }
 
 /// Law 20: when faults stop, the world is quiet within bounded virtual time, and nothing is open.
+/// Whoever comes is shown at once what waited for somebody to be there.
 pub fn law_20_quiet_in_the_end(evidence: &Evidence<'_>) -> Verdict {
+    nobody_comes_in_vain(evidence)?;
     match evidence.story.events.last() {
         Some(Event::Ended { quiet: true, .. }) => Ok(()),
         Some(Event::Ended { at, deadline, .. }) => {
@@ -355,6 +357,60 @@ pub fn law_20_quiet_in_the_end(evidence: &Evidence<'_>) -> Verdict {
             broken(20, evidence.journal.last().map(|line| line.seq), why)
         }
         other => broken(20, None, format!("ended with {other:?}")),
+    }
+}
+
+/// Once nothing more comes of somebody's being there, nothing waits for that.
+fn nobody_comes_in_vain(evidence: &Evidence<'_>) -> Verdict {
+    let mut lines = Lines::default();
+    let mut waiting: BTreeMap<EffectId, String> = BTreeMap::new();
+    let mut origins: BTreeMap<EffectId, String> = BTreeMap::new();
+    for event in &evidence.story.events {
+        lines.follow(event);
+        match event {
+            Event::Stepped(step) => {
+                let line = &step.line;
+                for record in &line.records {
+                    wait_for_people(&mut waiting, &mut origins, record);
+                }
+                if let Input::Present { origin } = &line.input
+                    && line.records.is_empty()
+                    && let Some((effect, _)) = waiting.iter().find(|(_, of)| *of == origin)
+                {
+                    let why = format!("{origin} is there, and {effect} still waits for that");
+                    return broken(20, line.seq, why);
+                }
+            }
+            Event::Crashed { .. } => {
+                waiting.clear();
+                let kept = lines.iter().flat_map(|line| &line.records);
+                kept.for_each(|record| wait_for_people(&mut waiting, &mut origins, record));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn wait_for_people(
+    waiting: &mut BTreeMap<EffectId, String>,
+    origins: &mut BTreeMap<EffectId, String>,
+    record: &Record,
+) {
+    match record {
+        Record::Intended(effect) => {
+            waiting.remove(&effect.id);
+            if let Op::Deliver(delivery) = &effect.op {
+                origins.insert(effect.id, delivery.origin.clone());
+            }
+        }
+        Record::Postponed {
+            effect,
+            outcome: Outcome::Deliver(Err(DeliverFault::Absent)),
+            ..
+        } => waiting.extend(origins.get(effect).map(|origin| (*effect, origin.clone()))),
+        Record::Settled { effect, .. } => drop(waiting.remove(effect)),
+        _ => {}
     }
 }
 

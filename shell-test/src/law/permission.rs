@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Law 13: no tool runs without permission by the rules, or a fresh, matching, unused approval. An
 /// expired approval is a denial. After a denial the same turn does not ask again. A yes for the
 /// session holds for the exact call, in that session, until it starts afresh. Whoever is heard was
-/// named by the operator or let in by such a one.
+/// named by the operator or let in by such a one; and who was let in answers only questions about what
+/// they have a part in.
 pub fn law_13_no_tool_without_permission(evidence: &Evidence<'_>) -> Verdict {
     let settings = &evidence.story.plan.rules.settings;
     let mut sessions: BTreeMap<SessionId, Permissions> = BTreeMap::new();
@@ -70,6 +71,8 @@ struct Permissions {
     shown: BTreeMap<ApprovalId, Question>,
     granted: BTreeMap<u16, Question>,
     texts: BTreeMap<MessageId, (String, String)>,
+    peers: BTreeMap<MessageId, String>,
+    name: String,
     joined: Vec<MessageId>,
     denied: bool,
 }
@@ -81,7 +84,12 @@ impl Permissions {
         line: &Line,
         record: &Record,
     ) -> Result<(), String> {
+        if let Record::Accepted(accepted) = record {
+            let peer = accepted.peer.clone();
+            self.peers.insert(accepted.message, peer);
+        }
         match record {
+            Record::Opened { name, .. } => self.name.clone_from(name),
             Record::Accepted(accepted) if accepted.by_agent => {
                 let said = (accepted.origin.clone(), String::new());
                 self.texts.insert(accepted.message, said);
@@ -111,7 +119,7 @@ impl Permissions {
             } => drop(self.shown.insert(question.approval, question.clone())),
             Record::Decided {
                 approval, answer, ..
-            } => return self.decide(people, line, *approval, answer),
+            } => return self.decide((settings, people), line, *approval, answer),
             Record::Intended(effect) => {
                 if let Op::Tool(run) = &effect.op
                     && effect.attempt == Attempt::FIRST
@@ -137,7 +145,7 @@ impl Permissions {
 
     fn decide(
         &mut self,
-        people: &BTreeSet<String>,
+        (settings, people): (&Settings, &BTreeSet<String>),
         line: &Line,
         approval: ApprovalId,
         answer: &Answer,
@@ -161,6 +169,11 @@ impl Permissions {
             {
                 return Err(format!("{by} has no say in {approval}"));
             }
+            Answer::Allowed(by) | Answer::AllowedForSession(by) | Answer::Denied(by)
+                if !settings.owners.contains(by) && !self.concerns(by) =>
+            {
+                return Err(format!("{by} has no part in what {approval} is about"));
+            }
             _ if !was_said => return Err(format!("nobody said {answer:?} to {approval}")),
             Answer::Allowed(_) | Answer::AllowedForSession(_) => {
                 let question = self.shown.get(&approval);
@@ -174,6 +187,16 @@ impl Permissions {
             Answer::Denied(_) | Answer::Expired => self.denied = true,
         }
         Ok(())
+    }
+
+    /// Has a guest a part in the turn: a message, or the channel or session that are theirs?
+    fn concerns(&self, peer: &str) -> bool {
+        let mut joined = self.joined.iter();
+        self.name == peer
+            || joined.any(|message| {
+                let origin = self.texts.get(message).map(|(origin, _)| origin.as_str());
+                self.peers.get(message).is_some_and(|of| of == peer) || origin == Some(peer)
+            })
     }
 
     fn permit(

@@ -1,6 +1,7 @@
 //! The changes to a story that break a law.
 
 use crate::effect::wire;
+use crate::plan::GUEST;
 use crate::story::{Event, Story};
 use openpista_core::effect::{Op, Outcome};
 use openpista_core::input::{Input, Order};
@@ -182,6 +183,25 @@ pub(super) fn session_started_afresh(story: &mut Story) {
     });
 }
 
+/// The answer to the owner's question is a guest's.
+pub(super) fn guest_answers(story: &mut Story) {
+    story.tamper(|line| {
+        let Input::Order(Order::Decide { by, .. }) = &mut line.input else {
+            return;
+        };
+        for record in &mut line.records {
+            if let Record::Decided {
+                answer: Answer::AllowedForSession(said),
+                ..
+            } = record
+            {
+                *said = GUEST.into();
+                *by = GUEST.into();
+            }
+        }
+    });
+}
+
 fn is_admission(record: &Record) -> bool {
     matches!(record, Record::Admitted { .. })
 }
@@ -285,6 +305,14 @@ pub(super) fn early_tick_acts(story: &mut Story) {
         line.records.extend(some.clone().filter(|_| early));
         some = some.clone().or(line.records.first().cloned());
         early
+    });
+}
+
+pub(super) fn came_in_vain(story: &mut Story) {
+    story.tamper(|line| {
+        if matches!(line.input, Input::Present { .. }) {
+            line.records.clear();
+        }
     });
 }
 

@@ -48,6 +48,13 @@ pub(super) fn people(rng: &mut Rng, settings: &Settings) -> Vec<Item> {
             });
         }
     }
+    for _ in 0..rng.below(4) {
+        items.push(Item::Away {
+            origin: origin(rng, settings).into(),
+            from_ms: rng.below(BUSY_MS),
+            for_ms: *rng.pick(&[0, 1_500, 60_000, 900_000]),
+        });
+    }
     for _ in 0..rng.below(5) {
         let order = order(rng, settings);
         let at_ms = rng.below(at_ms + 1);

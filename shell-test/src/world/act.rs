@@ -3,6 +3,7 @@
 use super::{Due, Reach, Running, World};
 use crate::clock::Owner;
 use crate::effect::{self, Course};
+use crate::fault::DeliverTrouble;
 use crate::seed::Rng;
 use crate::story::Event;
 use openpista_core::effect::cancel::{Cancel, Cancelled};
@@ -35,7 +36,9 @@ impl World {
                     refusal,
                 });
             }
-            Opened::Hint(Hint::Show { .. } | Hint::Tell { .. } | Hint::Heard { .. }) => {}
+            Opened::Hint(
+                Hint::Show { .. } | Hint::Tell { .. } | Hint::Answered { .. } | Hint::Heard { .. },
+            ) => {}
             Opened::Effect(cleared) => self.perform(cleared, reach),
         }
     }
@@ -73,7 +76,10 @@ impl World {
                 self.counts.deliver += 1;
                 let now = self.agenda.now();
                 let nth = self.counts.deliver;
-                let trouble = self.faults.deliver(nth, &delivery.origin, now);
+                let trouble = match self.channels.is_away(&delivery.origin, now) {
+                    true => Some(DeliverTrouble::Absent),
+                    false => self.faults.deliver(nth, &delivery.origin, now),
+                };
                 effect::deliver::pretend(delivery, trouble, &mut luck)
             }
             Op::Sandbox(_) => Course::default(),

@@ -74,6 +74,12 @@ pub enum ServerFrame {
     AuthOk {
         /// The session of its messages, by name.
         session: String,
+        /// The provider of the model, as people are told of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider: Option<String>,
+        /// The model's name, as people are told of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
     },
     /// The client is not known; the connection closes.
     AuthError {
@@ -168,6 +174,12 @@ pub enum Progress {
         /// The output.
         text: String,
     },
+    /// A word of the daemon's own, which ends no message. It concerns the client's session, and
+    /// its `id` is empty when it comes outside a message's exchange.
+    Notice {
+        /// The word.
+        text: String,
+    },
 }
 
 /// What a client is, unless a person's client.
@@ -184,6 +196,8 @@ pub enum Role {
 pub enum Decision {
     /// It may run, this once.
     Allow,
+    /// It may run, and so may this exact call for the rest of the session.
+    AllowSession,
     /// It may not.
     Deny,
 }

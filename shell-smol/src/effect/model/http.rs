@@ -21,6 +21,8 @@ use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use ureq::{Agent, Timeout};
 
 const CONNECT: Duration = Duration::from_secs(10);
+/// What a connection holds, open or kept for the next request, in each direction, in bytes.
+const BUFFER_BYTES: usize = 16 * 1024;
 
 /// How long the end of the transport may take after the end of the reply. It is waited for because
 /// a connection that was read to its end can be used again.
@@ -361,6 +363,8 @@ fn agent(uri: &Uri) -> Agent {
         .max_redirects_will_error(false)
         .timeout_connect(Some(CONNECT))
         .timeout_resolve(Some(CONNECT))
+        .input_buffer_size(BUFFER_BYTES)
+        .output_buffer_size(BUFFER_BYTES)
         .max_idle_connections(64)
         .max_idle_connections_per_host(64)
         .user_agent(concat!("openpistacrab/", env!("CARGO_PKG_VERSION")));

@@ -6,23 +6,26 @@
 use super::endpoint::{KNOWN_STREAMS, KNOWN_WINDOW, Place};
 use super::exchange::{self, Stream};
 use super::front::request;
+use super::greeting::{Greeting, STRANGER_FRAME_BYTES};
 use super::stream::{self, Broken, Frames};
 use super::{Shared, origin_of};
 use crate::journal::Identity;
 use async_channel::Receiver;
 use async_io::Timer;
 use futures_lite::FutureExt;
+use openpista_core::id::ApprovalId;
 use openpista_core::input::{Input, Order};
 use openpista_core::wire::frame::{ClientFrame, ServerFrame, Token};
 use quinn::{Connection, SendStream, VarInt, ZeroRttAccepted};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// The longest frame of somebody who has not said who they are, in bytes.
-const STRANGER_FRAME_BYTES: usize = 4 * 1024;
 /// How long a peer is given to read why it is turned away.
 const LAST_WORD: Duration = Duration::from_secs(1);
+/// How much of what a client calls itself the log shows, in characters.
+const NAME_CHARS: usize = 64;
 /// Who lets in those whom the operator gave a token.
 const OPERATOR: &str = "cli:local";
 
@@ -67,6 +70,8 @@ pub(super) struct Client {
     pub(super) identity: Identity,
     /// `quic:` and the token's name.
     pub(super) origin: String,
+    /// What it calls itself, made safe: for the log alone.
+    called: String,
     confirmed: Receiver<Infallible>,
 }
 
@@ -130,7 +135,7 @@ pub(super) async fn serve(
         connection.closed().await;
         Err(None)
     };
-    let (identity, control) = match known.or(late).or(gone).await {
+    let (identity, called, control) = match known.or(late).or(gone).await {
         Ok(known) => known,
         Err(close) => {
             if let Some(close) = close {
@@ -144,6 +149,7 @@ pub(super) async fn serve(
     drop(place);
     let client = Arc::new(Client {
         origin: origin_of(&identity.name),
+        called: made_safe(&called),
         shared,
         connection,
         identity,
@@ -156,16 +162,20 @@ pub(super) async fn serve(
 async fn authenticate(
     shared: &Shared,
     connection: &Connection,
-) -> Result<(Identity, SendStream), Close> {
+) -> Result<(Identity, String, SendStream), Close> {
     let (mut send, recv) = connection.accept_bi().await.map_err(|_| Close::AUTH)?;
     let mut frames = Frames::<ClientFrame>::new(recv, STRANGER_FRAME_BYTES);
-    let message = match frames.next().await {
-        Ok(Some(ClientFrame::Auth {
+    let greeting = match frames.next().await {
+        Ok(frame) => Greeting::of(frame),
+        Err(Broken::Ended(_)) => return Err(Close::AUTH),
+        Err(broken) => Greeting::TurnedAway(broken.to_string()),
+    };
+    let message = match greeting {
+        Greeting::Client {
             token: Token(token),
-            role: None,
-            ..
-        })) => match shared.lookup.identify(&token).await {
-            Ok(Some(identity)) => return Ok((identity, send)),
+            name,
+        } => match shared.lookup.identify(&token).await {
+            Ok(Some(identity)) => return Ok((identity, name, send)),
             Ok(None) => {
                 "The token is not valid. `openpistacrab token add NAME` makes one.".to_owned()
             }
@@ -174,12 +184,7 @@ async fn authenticate(
                 return Err(Close::BROKEN);
             }
         },
-        Ok(Some(ClientFrame::Auth { role: Some(_), .. })) => {
-            "This gateway takes no workers.".to_owned()
-        }
-        Ok(_) => "The first frame of a connection must be `auth`.".to_owned(),
-        Err(Broken::Ended(_)) => return Err(Close::AUTH),
-        Err(broken) => broken.to_string(),
+        Greeting::TurnedAway(message) => message,
     };
     let told = async {
         let frame = ServerFrame::AuthError { message };
@@ -202,6 +207,7 @@ async fn welcome(client: Arc<Client>, control: SendStream) {
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(KNOWN_STREAMS));
     tracing::info!(
         client = client.origin,
+        called = client.called,
         remote = %connection.remote_address(),
         "connected"
     );
@@ -213,9 +219,17 @@ async fn welcome(client: Arc<Client>, control: SendStream) {
     let reason = connection.close_reason().map(|reason| reason.to_string());
     tracing::info!(
         client = client.origin,
+        called = client.called,
         "disconnected: {}",
         reason.unwrap_or_default()
     );
+}
+
+/// A name that somebody gave themselves: not too long, and nothing in it that could pass for
+/// another line of the log.
+fn made_safe(name: &str) -> String {
+    let name = name.chars().take(NAME_CHARS);
+    name.flat_map(char::escape_debug).collect()
 }
 
 /// A token that was added since the start: its holder may speak from here on.
@@ -242,8 +256,14 @@ async fn admit(client: &Client) {
 async fn attend(client: Arc<Client>, mut control: SendStream) {
     let attending = client.shared.front.attend(&client.origin);
     let session = client.origin.clone();
-    let mut first = vec![ServerFrame::AuthOk { session }];
+    let (provider, model) = client.shared.model.clone().unzip();
+    let mut first = vec![ServerFrame::AuthOk {
+        session,
+        provider,
+        model,
+    }];
     let questions = client.shared.handle.questions(&client.origin).await;
+    let mut asked: BTreeSet<ApprovalId> = questions.iter().map(|q| q.approval).collect();
     let open = questions.into_iter();
     first.extend(open.map(|question| request(String::new(), question)));
     for frame in first {
@@ -251,6 +271,8 @@ async fn attend(client: Arc<Client>, mut control: SendStream) {
             return;
         }
     }
+    let origin = client.origin.clone();
+    client.shared.handle.send(Input::Present { origin }).await;
     let closed = async {
         client.connection.closed().await;
         None
@@ -261,10 +283,27 @@ async fn attend(client: Arc<Client>, mut control: SendStream) {
         let Some(frame) = next.or(closed.as_mut()).await else {
             return;
         };
+        if let ServerFrame::ApprovalRequest { approval, .. } = &frame
+            && !asked.insert(*approval)
+        {
+            continue;
+        }
         if let Some(bytes) = exchange::fitting(frame)
             && stream::write_bytes(&mut control, &bytes).await.is_err()
         {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NAME_CHARS, made_safe};
+
+    #[test]
+    fn a_name_in_the_log_is_short_and_on_one_line() {
+        assert_eq!(made_safe("my laptop"), "my laptop");
+        assert_eq!(made_safe("a\n\u{1b}[2J\u{202e}"), r"a\n\u{1b}[2J\u{202e}");
+        assert_eq!(made_safe(&"x".repeat(10_000)).len(), NAME_CHARS);
     }
 }

@@ -8,6 +8,8 @@
 use super::certificate::Certificate;
 use super::connection::{self, Close};
 use super::{ALPN, GatewayConfig, GatewayError, Shared};
+use async_io::Timer;
+use futures_lite::future;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
     Connection, Endpoint, EndpointConfig, Incoming, ServerConfig, SmolRuntime, TransportConfig,
@@ -17,6 +19,7 @@ use rustls::server::ServerSessionMemoryCache;
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Connections, those that are being closed included.
 const CONNECTIONS: usize = 256;
@@ -24,10 +27,12 @@ const CONNECTIONS: usize = 256;
 const STRANGERS: usize = 64;
 /// With more strangers than this, a new one must show that it can be reached.
 const CROWD: usize = 16;
+/// How long each of a crowd waits for the one before it, at the least.
+const CROWD_PACE: Duration = Duration::from_millis(2);
 /// Sessions that can be resumed.
 const SESSIONS: usize = 1_024;
 /// What a connection may have in flight before it has said who it is, in bytes.
-const STRANGER_WINDOW: u32 = 64 * 1024;
+const STRANGER_WINDOW: u32 = 16 * 1024;
 /// The same, once it has.
 pub(super) const KNOWN_WINDOW: u32 = 4 * 1024 * 1024;
 /// What may be in flight on one stream, in bytes. A longer frame comes in several rounds.
@@ -121,6 +126,11 @@ pub(super) async fn serve(endpoint: Endpoint, shared: Arc<Shared>) {
                 smol::spawn(connection::serve(shared, connection, handshake, place)).detach();
             }
             Err(error) => tracing::debug!(%remote, "no connection: {error}"),
+        }
+        // A handshake costs as much as many messages: those who are known go first.
+        match crowded {
+            true => drop(Timer::after(CROWD_PACE).await),
+            false => future::yield_now().await,
         }
     }
 }

@@ -104,6 +104,7 @@ async fn order(stream: &mut Stream, frame: ClientFrame) -> Result<(), Broken> {
             approval,
             decision: match decision {
                 frame::Decision::Allow => Decision::Allow,
+                frame::Decision::AllowSession => Decision::AllowSession,
                 frame::Decision::Deny => Decision::Deny,
             },
             by,
@@ -119,7 +120,10 @@ async fn order(stream: &mut Stream, frame: ClientFrame) -> Result<(), Broken> {
         return Ok(());
     }
     match client.shared.lookup.stands(&client.identity).await {
-        Ok(true) => client.shared.handle.send(Input::Order(order)).await,
+        Ok(true) => match client.shared.handle.objection(&order).await {
+            Some(refusal) => return stream.refuse(refusal.reason()).await,
+            None => client.shared.handle.send(Input::Order(order)).await,
+        },
         Ok(false) => Close::REVOKED.apply(&client.connection),
         Err(error) => {
             tracing::error!("a token cannot be checked: {error}");

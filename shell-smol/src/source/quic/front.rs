@@ -5,9 +5,9 @@
 //! again. Every response is durable before it comes here, so a client that is not there loses
 //! nothing.
 
-use crate::effect::deliver::{Event, Showing};
+use crate::effect::deliver::{Event, JOB_KEY, Showing};
 use crate::source::cli;
-use async_channel::{Receiver, Sender};
+use async_channel::{Receiver, Sender, TrySendError};
 use openpista_core::effect::Chunk;
 use openpista_core::effect::deliver::{Body, Deliver, DeliverFault, Delivered, End, Question};
 use openpista_core::hint::{Activity, Hint};
@@ -17,8 +17,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many notes may wait for one exchange, and for one connection.
 const NOTES: usize = 256;
-/// How the keys of messages begin that the schedule sends.
-const JOB: &str = "job:";
 /// Progress is lost when so many wait.
 const CHATTER: usize = NOTES / 2;
 
@@ -38,6 +36,17 @@ pub(super) enum Note {
     Question(Question),
     /// The turn is getting on.
     Progress(Progress),
+}
+
+/// Whether somebody was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    /// Nobody is there.
+    Nobody,
+    /// Somebody is there, who takes nothing just now.
+    TooMuch,
+    /// They are.
+    Yes,
 }
 
 /// The clients that are there. Cheap to clone.
@@ -128,13 +137,14 @@ impl Front {
     fn deliver(&self, showing: Showing) {
         let shown = self.board().show(&showing.session, &showing.delivery);
         let result = match shown {
-            true => Ok(Delivered),
-            false if asks_again(&showing.delivery) => Err(DeliverFault::Gone {
+            Told::Yes => Ok(Delivered),
+            Told::TooMuch => Err(DeliverFault::Unreachable {
+                message: "the client does not read what it is sent".to_owned(),
+            }),
+            Told::Nobody if asks_again(&showing.delivery) => Err(DeliverFault::Gone {
                 message: "the client is not connected; kept for when it asks again".to_owned(),
             }),
-            false => Err(DeliverFault::Unreachable {
-                message: "the client is not connected".to_owned(),
-            }),
+            Told::Nobody => Err(DeliverFault::Absent),
         };
         showing.done(result);
     }
@@ -169,6 +179,8 @@ impl Board {
                 self.tell(origin, key, &Note::Response { content, is_error });
             }
             Hint::Heard { .. } => {}
+            // A client that is shown a question twice answers once: the core sees to that.
+            Hint::Answered { .. } => {}
             Hint::Show { name, activity, .. } => {
                 let progress = progress(activity);
                 for exchange in self.in_session(&name) {
@@ -181,19 +193,19 @@ impl Board {
     }
 
     /// Shows a delivery to everybody whom it concerns, if somebody is there.
-    fn show(&self, session: &str, delivery: &Deliver) -> bool {
+    fn show(&self, session: &str, delivery: &Deliver) -> Told {
         let origin = &delivery.origin;
         let is_error = matches!(delivery.body, Body::Failure(_));
-        let mut shown = false;
         match &delivery.body {
             Body::Question(question) => {
                 let here = self.in_session(session).filter(|e| e.origin == *origin);
                 let note = Note::Question(question.clone());
-                shown = some(here.map(|exchange| exchange.tell(&note)))
-                    || self.call(origin, &request(String::new(), question.clone()));
+                let told = most(here.map(|exchange| exchange.tell(&note)));
+                told.or(|| self.call(origin, &request(String::new(), question.clone())))
             }
+            Body::Notice(text) if delivery.ends.is_empty() => self.notice(session, origin, text),
             Body::Reply(text) | Body::Failure(text) | Body::Notice(text) => {
-                for end in &delivery.ends {
+                let each = delivery.ends.iter().map(|end| {
                     let (content, id) = (text.clone(), end.key.clone());
                     let note = Note::Response {
                         content: content.clone(),
@@ -204,41 +216,37 @@ impl Board {
                         content,
                         is_error,
                     };
-                    shown |= self.tell(end.origin.clone(), end.key.clone(), &note)
-                        || self.call(&end.origin, &response);
-                }
-                if delivery.ends.is_empty() {
-                    shown = self.notice(session, origin, text);
-                }
+                    let told = self.tell(end.origin.clone(), end.key.clone(), &note);
+                    told.or(|| self.call(&end.origin, &response))
+                });
+                most(each)
             }
         }
-        shown
     }
 
     /// Shows a text that is no message's end.
-    fn notice(&self, session: &str, origin: &str, text: &str) -> bool {
-        let progress = Progress::Output {
-            text: format!("{text}\n"),
-        };
+    fn notice(&self, session: &str, origin: &str, text: &str) -> Told {
+        let text = text.to_owned();
+        let progress = Progress::Notice { text };
         let note = Note::Progress(progress.clone());
         let here = self.in_session(session).filter(|e| e.origin == origin);
         let id = String::new();
-        // Over the first stream it cannot be taken for a command's output.
-        self.call(origin, &ServerFrame::Progress { id, progress })
-            || some(here.map(|exchange| exchange.tell(&note)))
+        // It belongs to no message: over the first stream, if anybody reads it.
+        let told = self.call(origin, &ServerFrame::Progress { id, progress });
+        told.or(|| most(here.map(|exchange| exchange.tell(&note))))
     }
 
     /// Tells every exchange that is about this message.
-    fn tell(&self, origin: String, key: String, note: &Note) -> bool {
+    fn tell(&self, origin: String, key: String, note: &Note) -> Told {
         let numbers = self.by_message.get(&(origin, key)).into_iter().flatten();
         let exchanges = numbers.filter_map(|number| self.exchanges.get(number));
-        some(exchanges.map(|exchange| exchange.tell(note)))
+        most(exchanges.map(|exchange| exchange.tell(note)))
     }
 
     /// Tells every connection of a client.
-    fn call(&self, origin: &str, frame: &ServerFrame) -> bool {
+    fn call(&self, origin: &str, frame: &ServerFrame) -> Told {
         let connections = self.connections.get(origin).into_iter().flatten();
-        some(connections.map(|(_, connection)| connection.try_send(frame.clone()).is_ok()))
+        most(connections.map(|(_, connection)| taken(&connection.try_send(frame.clone()))))
     }
 
     fn in_session(&self, name: &str) -> impl Iterator<Item = &Exchange> {
@@ -248,8 +256,8 @@ impl Board {
 }
 
 impl Exchange {
-    fn tell(&self, note: &Note) -> bool {
-        self.notes.try_send(note.clone()).is_ok()
+    fn tell(&self, note: &Note) -> Told {
+        taken(&self.notes.try_send(note.clone()))
     }
 }
 
@@ -278,15 +286,35 @@ impl Drop for Attending {
 }
 
 /// Whoever this is for knows the message's id, and gets the response by asking. Nobody asks about
-/// a job of the schedule, nor does a person at a terminal who has left: it waits for them.
+/// a job of the schedule, a notice or a question, nor does a person at a terminal who has left: it
+/// waits for them.
 fn asks_again(delivery: &Deliver) -> bool {
-    let known = |end: &End| !end.key.starts_with(JOB);
-    delivery.origin != cli::ORIGIN && delivery.ends.iter().all(known)
+    let known = |end: &End| !end.key.starts_with(JOB_KEY);
+    let ends = &delivery.ends;
+    delivery.origin != cli::ORIGIN && !ends.is_empty() && ends.iter().all(known)
 }
 
-/// Does all of it, and says whether any came through.
-fn some(told: impl Iterator<Item = bool>) -> bool {
-    told.filter(|told| *told).count() > 0
+impl Told {
+    /// Tells others, if these were not told.
+    fn or(self, others: impl FnOnce() -> Told) -> Told {
+        match self {
+            Told::Yes => Told::Yes,
+            told => told.max(others()),
+        }
+    }
+}
+
+/// Tells all, and says what came of it at the best.
+fn most(told: impl Iterator<Item = Told>) -> Told {
+    told.max().unwrap_or(Told::Nobody)
+}
+
+fn taken<T>(sent: &Result<(), TrySendError<T>>) -> Told {
+    match sent {
+        Ok(()) => Told::Yes,
+        Err(TrySendError::Full(_)) => Told::TooMuch,
+        Err(TrySendError::Closed(_)) => Told::Nobody,
+    }
 }
 
 fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<u64>>, key: &K, number: u64) {

@@ -15,6 +15,7 @@ mod connection;
 mod endpoint;
 mod exchange;
 mod front;
+pub mod greeting;
 pub mod local;
 pub(crate) mod stream;
 
@@ -57,6 +58,8 @@ pub struct GatewayConfig {
     /// The names of tokens whose holders are among the settings' owners already. Others are let in
     /// when they first come.
     pub owners: BTreeSet<String>,
+    /// The provider and the model, as clients are told of them.
+    pub model: Option<(String, String)>,
 }
 
 impl GatewayConfig {
@@ -68,6 +71,7 @@ impl GatewayConfig {
             auth_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(30),
             owners: BTreeSet::new(),
+            model: None,
         }
     }
 }
@@ -97,6 +101,7 @@ struct Shared {
     lookup: Lookup,
     front: Front,
     auth_timeout: Duration,
+    model: Option<(String, String)>,
     /// The names of tokens whose holders may give orders.
     admitted: Mutex<BTreeSet<String>>,
     /// New messages are turned away.
@@ -133,6 +138,7 @@ impl Gateway {
             lookup,
             front: front.clone(),
             auth_timeout: config.auth_timeout,
+            model: config.model,
             admitted: Mutex::new(config.owners),
             draining: AtomicBool::new(false),
         });

@@ -1,7 +1,7 @@
 //! What one conversation sees of a turn that runs: that the bot is typing, and the reply as it
 //! grows. All of it may be lost, so all of it is in memory, and bounded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How often the typing indicator is renewed: it goes out after five seconds.
@@ -29,6 +29,8 @@ pub(super) struct Chat {
     every: Duration,
     /// The messages that have not come to their end, by their updates.
     open: BTreeSet<i64>,
+    /// The messages of jobs that have not come to their end, by their keys, oldest first.
+    jobs: VecDeque<String>,
     /// A turn runs, and does not wait for a person.
     working: bool,
     typing_at: Instant,
@@ -51,6 +53,7 @@ impl Chat {
         Chat {
             every,
             open: BTreeSet::new(),
+            jobs: VecDeque::new(),
             working: false,
             typing_at: now,
             text: String::new(),
@@ -70,13 +73,24 @@ impl Chat {
         }
     }
 
-    /// These messages have come to their end.
-    pub(super) fn ended(&mut self, updates: impl Iterator<Item = i64>) {
-        let before = self.open.len();
-        updates.for_each(|update| {
-            self.open.remove(&update);
-        });
-        if before > 0 && self.open.is_empty() {
+    /// A job has sent its message.
+    pub(super) fn job_began(&mut self, key: String) {
+        self.jobs.push_back(key);
+        if self.jobs.len() > OPEN {
+            self.jobs.pop_front();
+        }
+    }
+
+    /// The messages of these keys have come to their end.
+    pub(super) fn ended<'a>(&mut self, keys: impl Iterator<Item = &'a str>) {
+        let before = self.is_busy();
+        for key in keys {
+            match key.parse() {
+                Ok(update) => drop(self.open.remove(&update)),
+                Err(_) => self.jobs.retain(|job| job != key),
+            }
+        }
+        if before && !self.is_busy() {
             self.working = false;
             self.begin_text();
         }
@@ -156,7 +170,7 @@ impl Chat {
 
     /// A message has not come to its end.
     pub(super) fn is_busy(&self) -> bool {
-        !self.open.is_empty()
+        !self.open.is_empty() || !self.jobs.is_empty()
     }
 
     /// Nothing goes on any more.
@@ -186,17 +200,27 @@ mod tests {
         assert_eq!(chat.due(now + SECOND), None);
         assert_eq!(chat.due(now + 4 * SECOND), Some(Due::Typing));
         chat.accepted(6);
-        chat.ended([6].into_iter());
+        chat.ended(["6"].into_iter());
         assert!(
             chat.next().is_some(),
             "an earlier message is not at its end"
         );
-        chat.ended([5].into_iter());
+        chat.ended(["5"].into_iter());
         assert_eq!(chat.next(), None);
         assert!(chat.is_over());
         chat.works();
         chat.grow("of a turn that nobody here began", now);
         assert_eq!(chat.next(), None);
+    }
+
+    #[test]
+    fn it_types_for_a_job_as_well() {
+        let mut chat = Chat::new(SECOND);
+        chat.job_began("job:1.0:7".to_owned());
+        chat.works();
+        assert_eq!(chat.due(Instant::now()), Some(Due::Typing));
+        chat.ended(["job:1.0:7"].into_iter());
+        assert!(chat.is_over() && chat.next().is_none());
     }
 
     #[test]

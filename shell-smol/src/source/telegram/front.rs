@@ -9,10 +9,11 @@ use super::chat::{Chat, Due};
 use super::intake::Intake;
 use super::lanes::Lanes;
 use super::poll::Word;
+use super::question::Asked;
 use super::update::{Content, Place, Update};
 use super::{Pace, TelegramConfig};
 use crate::driver::Handle;
-use crate::effect::deliver::Event;
+use crate::effect::deliver::{Event, JOB_KEY};
 use async_channel::{Receiver, Sender};
 use async_io::Timer;
 use futures_lite::{FutureExt, future};
@@ -37,6 +38,8 @@ pub(super) struct Front {
     pub(super) files_dir: PathBuf,
     pub(super) words: Sender<Word>,
     pub(super) intake: RefCell<Intake>,
+    /// The messages below which a question's buttons are.
+    pub(super) asked: RefCell<Asked>,
     /// What is sent.
     pub(super) outgoing: Lanes,
     /// What is taken in: a conversation's messages wait for its files.
@@ -70,6 +73,7 @@ impl Front {
             files_dir: config.files_dir,
             words,
             intake: RefCell::default(),
+            asked: RefCell::default(),
             outgoing: Lanes::new(Rc::clone(&executor)),
             incoming: Lanes::new(Rc::clone(&executor)),
             pace: config.pace,
@@ -150,7 +154,13 @@ impl Front {
 
     fn hint(self: &Rc<Front>, hint: Hint) {
         match hint {
+            Hint::Ack { origin, key } if key.starts_with(JOB_KEY) => {
+                if let Some(place) = Place::of(&origin) {
+                    self.chat(place, |chat| chat.job_began(key));
+                }
+            }
             Hint::Ack { origin, key } => self.accepted(&origin, &key),
+            Hint::Answered { approval } => self.take_buttons_away(approval),
             Hint::Refuse {
                 origin,
                 key,

@@ -11,10 +11,10 @@ use super::poll::Word;
 use super::question;
 use super::update::{Attachment, File, Message, Place, Press};
 use async_io::Timer;
-use frankenstein::methods::{AnswerCallbackQueryParams, EditMessageReplyMarkupParams};
-use frankenstein::types::InlineKeyboardMarkup;
+use frankenstein::methods::AnswerCallbackQueryParams;
 use futures_lite::FutureExt;
-use openpista_core::input::{Arrival, Decision, Input, Order};
+use openpista_core::input::{Arrival, Decision, Input};
+use openpista_core::record::Answer;
 use openpista_core::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -251,7 +251,7 @@ impl Front {
             CameOfIt::Late => (
                 "This was answered already or has expired.",
                 // What the buttons have become stays.
-                (press.live && question::pressed(&press.data).is_some()).then(no_buttons),
+                (press.live && question::pressed(&press.data).is_some()).then(question::no_buttons),
             ),
         };
         let params = AnswerCallbackQueryParams::builder()
@@ -263,15 +263,7 @@ impl Front {
             tracing::debug!("telegram: a press could not be answered: {fault:?}");
         }
         if let (Some((place, message)), Some(buttons)) = (press.message, buttons) {
-            let params = EditMessageReplyMarkupParams::builder()
-                .chat_id(place.chat)
-                .message_id(message)
-                .reply_markup(buttons)
-                .build();
-            let edited = self.api.run(move |api| api.edit_buttons(params)).await;
-            if let Err(fault) = edited {
-                tracing::debug!("telegram: buttons could not be changed: {fault:?}");
-            }
+            self.edit_buttons(place, message, buttons).await;
         }
         self.word(Word::Settled(id));
     }
@@ -285,21 +277,24 @@ impl Front {
             (None, Some((place, _))) => place.origin(),
             (None, None) => String::new(),
         };
-        let open = async || {
-            let questions = self.handle.questions(&session).await;
-            questions.iter().any(|q| q.approval == approval)
-        };
-        let was_open = open().await;
-        let order = Order::Decide {
-            approval,
-            decision,
-            by: super::peer(press.user),
-        };
-        self.handle.send(Input::Order(order)).await;
-        match (was_open, open().await) {
-            (true, false) => CameOfIt::Decided(decision),
-            (true, true) => CameOfIt::NotTheirs,
-            (false, _) => CameOfIt::Late,
+        // What becomes of the buttons that were pressed is shown here.
+        if let Some((place, message)) = press.message {
+            self.asked.borrow_mut().forget(place, message);
+        }
+        let by = super::peer(press.user);
+        match self.handle.decide(approval, decision, &by).await {
+            Some(Answer::Expired) => CameOfIt::Late,
+            Some(_) => CameOfIt::Decided(decision),
+            None => {
+                let open = self.handle.questions(&session).await;
+                if !open.iter().any(|question| question.approval == approval) {
+                    return CameOfIt::Late;
+                }
+                if let Some((place, message)) = press.message {
+                    self.asked.borrow_mut().shown(approval, place, message);
+                }
+                CameOfIt::NotTheirs
+            }
         }
     }
 }
@@ -308,7 +303,7 @@ impl Front {
 enum CameOfIt {
     /// It answered the question.
     Decided(Decision),
-    /// The core does not listen to this person.
+    /// This person has no right to.
     NotTheirs,
     /// There was nothing to answer any more.
     Late,
@@ -332,10 +327,6 @@ fn hint(peer: &str) -> String {
         "I do not know you: you are {peer} to me. Whoever runs me can let you in, by `/allow {peer}` \
          in a chat that I know, or by `openpistacrab allow {peer}` on the machine."
     )
-}
-
-fn no_buttons() -> InlineKeyboardMarkup {
-    question::keyboard(Vec::new())
 }
 
 #[cfg(test)]

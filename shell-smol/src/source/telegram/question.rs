@@ -5,16 +5,49 @@
 //! what the core has asked about.
 
 use super::format;
+use super::update::Place;
 use crate::terminal::clean::neutralise;
 use frankenstein::types::{InlineKeyboardButton, InlineKeyboardMarkup};
 use openpista_core::effect::deliver::Question;
 use openpista_core::id::ApprovalId;
 use openpista_core::input::Decision;
+use std::collections::VecDeque;
 
 /// The most that a button may hold, in bytes.
 const DATA_BYTES: usize = 64;
 /// How much of the arguments one message shows, in UTF-16 code units.
 const ARGUMENTS: usize = 3_000;
+
+/// Of so many messages it is remembered that they have buttons; of more, the oldest are forgotten,
+/// and a press of theirs is told that it comes too late.
+const ASKED: usize = 256;
+
+/// The messages that have a question's buttons.
+#[derive(Debug, Default)]
+pub(super) struct Asked(VecDeque<(ApprovalId, Place, i32)>);
+
+impl Asked {
+    /// A message shows a question's buttons.
+    pub(super) fn shown(&mut self, approval: ApprovalId, place: Place, message: i32) {
+        self.0.push_back((approval, place, message));
+        if self.0.len() > ASKED {
+            self.0.pop_front();
+        }
+    }
+
+    /// Somebody else looks after the buttons of this message.
+    pub(super) fn forget(&mut self, place: Place, message: i32) {
+        self.0.retain(|(_, p, m)| (*p, *m) != (place, message));
+    }
+
+    /// The messages of a question, which are then forgotten.
+    pub(super) fn take(&mut self, approval: ApprovalId) -> Vec<(Place, i32)> {
+        let of = self.0.iter().filter(|(of, ..)| *of == approval);
+        let messages = of.map(|(_, place, message)| (*place, *message)).collect();
+        self.0.retain(|(of, ..)| *of != approval);
+        messages
+    }
+}
 
 /// One message of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +122,11 @@ pub(super) fn decided(decision: Decision, by: &str) -> InlineKeyboardMarkup {
         &format!("{what} by {by}"),
         "over".to_owned(),
     )]])
+}
+
+/// No buttons any more.
+pub(super) fn no_buttons() -> InlineKeyboardMarkup {
+    keyboard(Vec::new())
 }
 
 /// Buttons below a message, row by row.

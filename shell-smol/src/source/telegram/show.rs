@@ -6,13 +6,16 @@
 use super::api::Fault;
 use super::format;
 use super::front::Front;
-use super::question;
+use super::question::{self, no_buttons};
 use super::update::Place;
 use crate::effect::deliver::Showing;
 use frankenstein::ParseMode;
-use frankenstein::methods::{EditMessageTextParams, SendChatActionParams, SendMessageParams};
+use frankenstein::methods::{
+    EditMessageReplyMarkupParams, EditMessageTextParams, SendChatActionParams, SendMessageParams,
+};
 use frankenstein::types::{ChatAction, InlineKeyboardMarkup, LinkPreviewOptions, ReplyMarkup};
 use openpista_core::effect::deliver::{Body, Deliver, DeliverFault, Delivered};
+use openpista_core::id::ApprovalId;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -46,7 +49,11 @@ impl Front {
                 let origin = &delivery.origin;
                 let buttons = question::buttons(question, &showing.session, origin);
                 let parts = question::parts(question, repeated);
-                self.ask(place, &parts, buttons, delivery.rich).await
+                let shown = self.ask(place, &parts, buttons, delivery.rich).await;
+                shown.map(|message| {
+                    let mut asked = self.asked.borrow_mut();
+                    asked.shown(question.approval, place, message);
+                })
             }
             body => self.say_body(place, body, delivery.rich, repeated).await,
         };
@@ -55,7 +62,7 @@ impl Front {
             .ends
             .iter()
             .filter(|end| end.origin == delivery.origin);
-        let ends = ends.filter_map(|end| end.key.parse().ok());
+        let ends = ends.map(|end| end.key.as_str());
         self.chat(place, |chat| {
             chat.unsent = (certainly && !repeated).then_some(about);
             chat.ended(ends);
@@ -74,8 +81,9 @@ impl Front {
         parts: &[question::Part],
         buttons: InlineKeyboardMarkup,
         rich: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<i32, Fault> {
         self.chat(place, |chat| chat.rests());
+        let mut shown = 0;
         let last = parts.len().saturating_sub(1);
         for (index, part) in parts.iter().enumerate() {
             let text = Text {
@@ -83,9 +91,36 @@ impl Front {
                 rich,
                 buttons: (index == last).then(|| buttons.clone()),
             };
-            self.send(place, text).await?;
+            shown = self.send(place, text).await?;
         }
-        Ok(())
+        Ok(shown)
+    }
+
+    /// A question needs no answer any more: neither do its buttons. It may be lost.
+    pub(super) fn take_buttons_away(self: &Rc<Front>, approval: ApprovalId) {
+        for (place, message) in self.asked.borrow_mut().take(approval) {
+            let front = Rc::clone(self);
+            let edit = async move { front.edit_buttons(place, message, no_buttons()).await };
+            self.outgoing.push(&place.origin(), edit);
+        }
+    }
+
+    /// Changes the buttons below a message. It may be lost.
+    pub(super) async fn edit_buttons(
+        &self,
+        place: Place,
+        message: i32,
+        buttons: InlineKeyboardMarkup,
+    ) {
+        let params = EditMessageReplyMarkupParams::builder()
+            .chat_id(place.chat)
+            .message_id(message)
+            .reply_markup(buttons)
+            .build();
+        let edited = self.api.run(move |api| api.edit_buttons(params)).await;
+        if let Err(fault) = edited {
+            tracing::debug!("telegram: buttons could not be changed: {fault:?}");
+        }
     }
 
     async fn say_body(

@@ -1,44 +1,14 @@
-//! Durability: the real program is killed with SIGKILL at random moments of a conversation that
-//! uses tools, and started again on the same data, over and over.
-//!
-//! The person is this test, the model is a server of its own, and each command appends a word of
-//! its own to a file. Afterwards the journal, the file and everything that was shown must tell the
-//! same story: every accepted message came to one visible end, no command ran twice, and what may
-//! have run is said to be in doubt.
-//!
-//! `OPENPISTA_KILLS` says how many times (200 by default), `OPENPISTA_SEED` chooses the moments.
+//! A person at a terminal, whose program is killed in the middle of a conversation that uses tools.
 
-mod support;
-
-use openpista_core::id::Seq;
-use openpista_core::replay::Line;
-use serde_json::Value;
+use crate::chance::{self, Chance};
+use crate::durable::{Process, Remembered, nothing_is_left_running, the_journal_replays};
+use crate::support::conversation::{Conversation, NAP};
+use crate::support::history;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
-use support::conversation::{Conversation, NAP};
-use support::history;
-
-/// Moments, drawn from a seed.
-struct Chance(u64);
-
-impl Chance {
-    /// A number below `bound`.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    /// A time up to `ms` milliseconds.
-    fn up_to_ms(&mut self, ms: u64) -> Duration {
-        Duration::from_micros(self.below(ms * 1_000 + 1))
-    }
-}
 
 /// When a life is to end: at what, and how long after.
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +35,7 @@ struct World {
     lives: u64,
     kills: u64,
     messages: u64,
-    /// Steps that were read back right after a kill.
-    durable: Vec<(i64, String)>,
+    durable: Remembered,
 }
 
 impl Drop for World {
@@ -82,16 +51,6 @@ impl Drop for World {
     }
 }
 
-/// A process that is killed and waited for, whatever becomes of the test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 impl World {
     fn new(seed: u64) -> World {
         World {
@@ -101,7 +60,7 @@ impl World {
             lives: 0,
             kills: 0,
             messages: 0,
-            durable: Vec::new(),
+            durable: Remembered::default(),
         }
     }
 
@@ -166,10 +125,10 @@ impl World {
         );
         self.talk.saw(&told);
         if matches!(moment, Moment::Nap) {
-            self.nothing_is_left_running();
+            nothing_is_left_running(&self.talk.home);
         }
         if self.chance.below(2) == 0 {
-            self.remember();
+            self.durable.the_last_of(&self.talk.home);
         }
     }
 
@@ -223,37 +182,6 @@ impl World {
             .map(|status| status.code())
     }
 
-    /// A command dies with the program, and so does what it started.
-    fn nothing_is_left_running(&self) {
-        let began = Instant::now();
-        loop {
-            let left = self.talk.home.processes();
-            if left.is_empty() {
-                return;
-            }
-            // The commands themselves would take longer.
-            assert!(
-                began.elapsed() < Duration::from_secs(15),
-                "left running: {left:#?}"
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Keeps the last step that is in the journal now.
-    fn remember(&mut self) {
-        if !self.talk.home.database().exists() {
-            return;
-        }
-        let conn = history::open(&self.talk.home.database());
-        let last =
-            "SELECT seq, at || session || input || records FROM steps ORDER BY seq DESC LIMIT 1";
-        // Before its first commit there is no table, or no step in it.
-        if let Ok(step) = conn.query_row(last, [], |row| Ok((row.get(0)?, row.get(1)?))) {
-            self.durable.push(step);
-        }
-    }
-
     /// Lives that nobody disturbs: all that was begun comes to its end.
     fn drain(&mut self) {
         for session in ["one", "two"] {
@@ -271,29 +199,19 @@ fn append(path: &Path) -> File {
         .expect("the file that was just made")
 }
 
-fn number_from_env(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name} is to be a whole number, not {text:?}")),
-    )
-}
-
 #[test]
 fn nothing_is_lost_and_nothing_happens_twice_however_often_it_is_killed() {
-    let kills = number_from_env("OPENPISTA_KILLS").unwrap_or(200);
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = since.map_or(0, |since| since.as_secs());
+    let kills = chance::kills(200);
     let began = Instant::now();
-    let mut world = World::new(number_from_env("OPENPISTA_SEED").unwrap_or(now));
+    let mut world = World::new(chance::seed());
     while world.kills < kills {
         world.live();
     }
     world.drain();
-    world.nothing_is_left_running();
+    nothing_is_left_running(&world.talk.home);
     let history = world.talk.check();
-    what_was_durable_stayed(&world);
-    the_journal_replays(&world);
+    world.durable.stayed(&world.talk.home);
+    the_journal_replays(&world.talk.home, &["one", "two"], world.seed);
     let doubted = history
         .effects()
         .values()
@@ -315,77 +233,6 @@ fn nothing_is_lost_and_nothing_happens_twice_however_often_it_is_killed() {
         began.elapsed().as_secs(),
         world.seed,
     );
-}
-
-/// No step that was once in the journal has changed or gone, and SQLite finds no fault.
-fn what_was_durable_stayed(world: &World) {
-    let conn = history::open(&world.talk.home.database());
-    for (seq, step) in &world.durable {
-        let sql = "SELECT at || session || input || records FROM steps WHERE seq = ?1";
-        let now: Option<String> = conn.query_row(sql, [seq], |row| row.get(0)).ok();
-        assert_eq!(now.as_ref(), Some(step), "step {seq}");
-    }
-    let sound: String = conn
-        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
-        .expect("a check");
-    assert_eq!(sound, "ok");
-}
-
-/// Law 8 in production, and what `replay` says of a journal with one record altered.
-fn the_journal_replays(world: &World) {
-    let home = &world.talk.home;
-    let file = home.path().join("export.jsonl");
-    let replay = |text: &str| {
-        fs::write(&file, text).expect("the export");
-        home.run(&["replay", "export.jsonl"])
-    };
-    for session in [
-        &["export"][..],
-        &["export", "--session", "one"],
-        &["export", "--session", "two"],
-    ] {
-        let export = home.run(session);
-        assert_eq!(export.code, Some(0), "{}", export.err);
-        let ended = replay(&export.out);
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert!(ended.out.contains("no difference"), "{ended:?}");
-    }
-    let export = home.run(&["export"]).out;
-    let mut chance = Chance(world.seed);
-    for _ in 0..5 {
-        let (altered, seq, index) = altered(&export, &mut chance);
-        let ended = replay(&altered);
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        let place = format!("step {seq}, record {index} ");
-        assert!(ended.out.contains(&place), "{place:?} is not in {ended:?}");
-    }
-}
-
-/// The export with one record of one step altered: where that is.
-fn altered(export: &str, chance: &mut Chance) -> (String, Seq, usize) {
-    let mut lines: Vec<String> = export.lines().map(str::to_owned).collect();
-    let at = 1 + chance.below(lines.len() as u64 - 1) as usize;
-    let line: Line = serde_json::from_str(&lines[at]).expect("a step");
-    let index = chance.below(line.records.len() as u64) as usize;
-    let mut step: Value = serde_json::from_str(&lines[at]).expect("a step");
-    let record = step["records"][index].as_object_mut().expect("a record");
-    let (_, facts) = record.iter_mut().next().expect("its kind");
-    alter(facts);
-    lines[at] = step.to_string();
-    (lines.join("\n") + "\n", line.seq, index)
-}
-
-/// Changes the first number in a value, and leaves its shape.
-fn alter(value: &mut Value) -> bool {
-    match value {
-        Value::Number(number) => {
-            *value = Value::from(number.as_u64().unwrap_or(0) + 1);
-            true
-        }
-        Value::Array(values) => values.iter_mut().any(alter),
-        Value::Object(values) => values.values_mut().any(alter),
-        _ => false,
-    }
 }
 
 /// Restoring folds what came after the latest snapshot: it is bounded however short lives are.

@@ -1,0 +1,37 @@
+//! What the first frame of a connection comes to. Pure: the bytes are read elsewhere, and whether a
+//! token is a valid one is looked up elsewhere.
+
+use openpista_core::wire::frame::{ClientFrame, Token};
+
+/// The longest frame of somebody who has not said who they are, in bytes.
+pub const STRANGER_FRAME_BYTES: usize = 4 * 1024;
+
+/// What somebody says first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// They are who this token is for, if it is a valid one.
+    Client {
+        /// The token.
+        token: Token,
+        /// What they call themselves.
+        name: String,
+    },
+    /// Nothing that lets them in: they are told this.
+    TurnedAway(String),
+}
+
+impl Greeting {
+    /// Reads the first frame; there is none when the stream ended without one.
+    pub fn of(frame: Option<ClientFrame>) -> Greeting {
+        let message = match frame {
+            Some(ClientFrame::Auth {
+                token,
+                role: None,
+                client: name,
+            }) => return Greeting::Client { token, name },
+            Some(ClientFrame::Auth { role: Some(_), .. }) => "This gateway takes no workers.",
+            _ => "The first frame of a connection must be `auth`.",
+        };
+        Greeting::TurnedAway(message.to_owned())
+    }
+}
