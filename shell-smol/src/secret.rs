@@ -267,6 +267,10 @@ impl Secrets {
     fn clean_skill(&self, mut skill: Skill) -> Skill {
         skill.description = self.clean(skill.description);
         skill.body = self.clean(skill.body.to_string()).into();
+        if let Some(tool) = &mut skill.tool {
+            tool.description = self.clean(std::mem::take(&mut tool.description));
+            tool.parameters = self.clean(std::mem::take(&mut tool.parameters));
+        }
         skill
     }
 
