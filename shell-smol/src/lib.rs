@@ -14,5 +14,6 @@ pub mod driver;
 pub mod effect;
 pub mod journal;
 pub mod secret;
+pub mod skill;
 pub mod source;
 pub mod terminal;

@@ -11,9 +11,11 @@ use crate::effect::sandbox::Sandboxes;
 use crate::effect::tool::{ToolConfig, Tools};
 use crate::journal::Opened;
 use crate::secret::{Secret, Secrets};
-use crate::source::{signal, wall};
+use crate::skill::Skills;
+use crate::source::{signal, skill, wall};
 use async_channel::Receiver;
 use futures_lite::future;
+use openpista_core::input::Input;
 use openpista_core::settings::Settings;
 use smol::LocalExecutor;
 use std::collections::BTreeMap;
@@ -87,6 +89,11 @@ impl Agent {
         let executor = Rc::new(LocalExecutor::new());
         let (driver, handle) = Driver::new(opened, secrets, hands, Rc::clone(&executor));
         executor.spawn(wall::watch(handle.clone())).detach();
+        let mut workspace = skill::Watch::new(Skills::of(config));
+        let skills = workspace.look().unwrap_or_default();
+        // The first of all inputs after the boot, so that the first prompt has them.
+        smol::block_on(handle.send(Input::Learn { skills }));
+        executor.spawn(workspace.watch(handle.clone())).detach();
         Ok(Agent {
             executor,
             driver,

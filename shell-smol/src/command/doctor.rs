@@ -3,6 +3,7 @@
 //! It changes nothing: what does not exist yet is not made, only whether it could be.
 
 mod provider;
+mod skills;
 
 use super::Error;
 use crate::config::{Config, Env, Locations};
@@ -92,6 +93,7 @@ fn check(locations: &Locations, env: &Env, report: Report<'_>) -> Result<(), Err
             report(provider::check(&config))?;
             report(folder("data dir", &config.data_dir))?;
             report(folder("workspace", &config.workspace))?;
+            report(skills::check(&config))?;
             report(database(&config.database))?;
             report(disk(&config.database))?;
             report(lock(&config.database))?;

@@ -168,7 +168,7 @@ impl Bot {
             config: TelegramConfig {
                 token: token.clone(),
                 api_url: Some(config.telegram.api_url.clone()),
-                files_dir: config.workspace.join("files"),
+                files_dir: config.received_files(),
                 pace: Pace::default(),
             },
         })
