@@ -689,6 +689,37 @@ fn a_start_asks_a_container_what_became_of_it() {
 }
 
 #[test]
+fn people_are_told_of_a_container_that_was_lost() {
+    let mut bench = Bench::calling(&["docker"]);
+    bench.does("create", CREATED);
+    bench.recover();
+    let (used, records) = bench.done(Err(SandboxFault::Lost));
+    assert_eq!(name(&used.action), "resume");
+    assert!(doubted(&records));
+    assert!(bench.read[0].contains("may have run"));
+    assert!(
+        bench.told()[0].starts_with("Interrupted: `docker`"),
+        "{:?}",
+        bench.told()
+    );
+    bench.does("destroy", DESTROYED);
+    bench.quiet();
+
+    // Also when they stopped the turn meanwhile.
+    let mut bench = Bench::calling(&["docker"]);
+    bench.does("create", CREATED);
+    bench.stop();
+    let (_, records) = bench.done(Err(SandboxFault::Lost));
+    assert!(doubted(&records));
+    assert!(
+        bench.told()[1].starts_with("Interrupted: `docker`"),
+        "{:?}",
+        bench.told()
+    );
+    bench.quiet();
+}
+
+#[test]
 fn a_start_runs_a_guest_again_and_doubts_a_process() {
     let mut bench = Bench::calling(&["wasm", "subprocess"]);
     bench.does("create", CREATED);
