@@ -611,6 +611,30 @@ fn a_start_makes_a_sandbox_again_that_was_being_made() {
     bench.quiet();
 }
 
+#[test]
+fn what_an_earlier_life_may_have_made_is_removed_although_its_engine_is_away() {
+    let arguments = || SandboxFault::Arguments {
+        message: "what?".into(),
+    };
+    for fault in [unavailable(), Err(arguments())] {
+        let mut bench = Bench::calling(&["either"]);
+        bench.recover();
+        let first = bench.does("create", fault.clone());
+        let destroy = bench.sandboxed();
+        assert_eq!(
+            (destroy.1.action, destroy.1.sandbox),
+            (Action::Destroy, first.sandbox)
+        );
+        assert!(bench.standing().iter().any(|(id, _)| *id == first.sandbox));
+        bench.finish_of(&destroy.0, Outcome::Sandbox(DESTROYED));
+        if fault == unavailable() {
+            bench.does("create", CREATED);
+            bench.does("run", over("so"));
+        }
+        bench.quiet();
+    }
+}
+
 // Busy.
 
 #[test]
