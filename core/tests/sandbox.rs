@@ -635,6 +635,17 @@ fn what_an_earlier_life_may_have_made_is_removed_although_its_engine_is_away() {
     }
 }
 
+#[test]
+fn a_call_goes_on_when_an_engine_answers_beside_the_point() {
+    for beside in [over("?"), DESTROYED] {
+        let mut bench = Bench::calling(&["docker"]);
+        bench.does("create", beside);
+        assert_eq!(bench.read.len(), 1, "the model is told");
+        bench.does("destroy", DESTROYED);
+        bench.quiet();
+    }
+}
+
 // Busy.
 
 #[test]
