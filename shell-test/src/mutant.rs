@@ -41,6 +41,10 @@ pub enum Meddling {
     TrustsStrangers,
     /// The clock never ticks.
     NeverTicks,
+    /// A container that is asked what became of it runs its task again.
+    RunsAgain,
+    /// Sandboxes count as removed and are not.
+    KeepsSandboxes,
 }
 
 impl Meddling {
@@ -54,6 +58,14 @@ impl Meddling {
 
     pub(crate) fn never_ticks(self) -> bool {
         self == Meddling::NeverTicks
+    }
+
+    pub(crate) fn restarts(self) -> bool {
+        self == Meddling::RunsAgain
+    }
+
+    pub(crate) fn keeps(self) -> bool {
+        self == Meddling::KeepsSandboxes
     }
 
     pub(crate) fn shows(self) -> usize {

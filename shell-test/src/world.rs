@@ -6,10 +6,12 @@
 //! [`Gate`] as in production. Running a plan draws nothing: the same plan gives the same story.
 
 mod act;
+mod sandbox;
 
 use crate::channel::{Channels, REDELIVER_MS};
 use crate::clock::{Agenda, Owner, Wall};
 use crate::disk::Disk;
+use crate::effect::sandbox::{Coming, Engines};
 use crate::fault::{Cut, Faults};
 use crate::mutant::Meddling;
 use crate::plan::{BEGAN_UNIX_MS, Item, Plan};
@@ -50,6 +52,7 @@ enum Due {
     Feed(Input),
     Show(EffectId, Attempt, Deliver),
     Report(EffectId, Attempt, u64),
+    Sandbox(Coming),
 }
 
 /// Something that runs in the world.
@@ -74,6 +77,8 @@ struct Counts {
     steps: u64,
     model: u64,
     tool: u64,
+    sandbox: u64,
+    told: u64,
     deliver: u64,
     reports: u64,
     sent: u64,
@@ -96,6 +101,7 @@ pub struct World {
     gate: Gate,
     core: Option<Core>,
     channels: Channels,
+    engines: Engines,
     running: BTreeMap<(EffectId, Attempt), Running>,
     counts: Counts,
     dying: Option<Cut>,
@@ -148,6 +154,7 @@ impl World {
             disk: Disk::default(),
             gate: Gate::new(),
             core: None,
+            engines: Engines::default(),
             running: BTreeMap::new(),
             counts: Counts::default(),
             dying: None,
@@ -224,6 +231,7 @@ impl World {
             Due::Start => self.start(),
             Due::Heal => {
                 self.faults.heal();
+                self.engines.heal();
                 self.events.push(Event::Healed(self.agenda.now()));
                 None
             }
@@ -261,6 +269,7 @@ impl World {
                 None
             }
             Due::Report(effect, attempt, ticket) => self.report(effect, attempt, ticket),
+            Due::Sandbox(coming) => self.come(coming),
         }
     }
 
@@ -424,6 +433,7 @@ impl World {
         self.gate = Gate::new();
         self.core = None;
         self.running.clear();
+        self.events.extend(self.engines.crash());
         let through = self.disk.through();
         self.events.push(Event::Crashed { cut, through });
         let down = self.faults.down(self.counts.lives + 1);
