@@ -42,6 +42,13 @@ pub enum Fault {
         /// How.
         how: SandboxTrouble,
     },
+    /// The program dies at the commit of a step that intends something with a sandbox.
+    CrashAtSandbox {
+        /// Which such step, from 1.
+        nth: u64,
+        /// Where in it.
+        cut: Cut,
+    },
     /// A channel does not show what it should.
     Deliver {
         /// Which delivery, from 1.
@@ -184,7 +191,7 @@ pub enum SandboxTrouble {
     Late,
     /// An image has to be fetched first.
     Slow,
-    /// Somebody removes it.
+    /// Somebody removes it, or does while the program is down.
     Vanish,
     /// Removing it fails a few times.
     Stuck,
@@ -237,6 +244,8 @@ const SANDBOX: &[SandboxTrouble] = &[
     SandboxTrouble::Hang,
     SandboxTrouble::Late,
     SandboxTrouble::Slow,
+    SandboxTrouble::Slow,
+    SandboxTrouble::Vanish,
     SandboxTrouble::Vanish,
     SandboxTrouble::Stuck,
 ];
@@ -312,9 +321,15 @@ pub fn draw(rng: &mut Rng) -> Fault {
 
 /// Draws something that goes wrong with a sandbox.
 pub fn draw_sandbox(rng: &mut Rng) -> Fault {
-    Fault::Sandbox {
-        nth: rng.between(1, 90),
-        how: *rng.pick(SANDBOX),
+    match rng.chance(35) {
+        true => Fault::CrashAtSandbox {
+            nth: rng.between(1, 40),
+            cut: *rng.pick(&CUTS),
+        },
+        false => Fault::Sandbox {
+            nth: rng.between(1, 50),
+            how: *rng.pick(SANDBOX),
+        },
     }
 }
 
@@ -326,6 +341,7 @@ pub struct Faults {
     model: BTreeMap<u64, ModelTrouble>,
     tool: BTreeMap<u64, ToolTrouble>,
     sandbox: BTreeMap<u64, SandboxTrouble>,
+    sandbox_crashes: BTreeMap<u64, Cut>,
     deliver: BTreeMap<u64, DeliverTrouble>,
     again: BTreeMap<u64, ()>,
     resend: BTreeMap<u64, ()>,
@@ -357,6 +373,7 @@ impl Faults {
                 Fault::Model { nth, how } => drop(all.model.insert(nth, how)),
                 Fault::Tool { nth, how } => drop(all.tool.insert(nth, how)),
                 Fault::Sandbox { nth, how } => drop(all.sandbox.insert(nth, how)),
+                Fault::CrashAtSandbox { nth, cut } => drop(all.sandbox_crashes.insert(nth, cut)),
                 Fault::Deliver { nth, how } => drop(all.deliver.insert(nth, how)),
                 Fault::Again { nth } => drop(all.again.insert(nth, ())),
                 Fault::Resend { nth } => drop(all.resend.insert(nth, ())),
@@ -401,6 +418,11 @@ impl Faults {
     /// What is wrong with this action on a sandbox?
     pub fn sandbox(&self, nth: u64) -> Option<SandboxTrouble> {
         self.at(&self.sandbox, nth)
+    }
+
+    /// Does the program die at the commit of this step about sandboxes?
+    pub fn crash_at_sandbox(&self, nth: u64) -> Option<Cut> {
+        self.at(&self.sandbox_crashes, nth)
     }
 
     /// What is wrong with this delivery, over this channel at this moment?

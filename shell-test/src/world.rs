@@ -78,6 +78,7 @@ struct Counts {
     model: u64,
     tool: u64,
     sandbox: u64,
+    sandbox_steps: u64,
     told: u64,
     deliver: u64,
     reports: u64,
@@ -328,6 +329,7 @@ impl World {
             state: fingerprint(&found.core.snapshot()),
         });
         self.core = Some(found.core);
+        self.workers_are_first();
         for (index, arrival) in self.channels.unacknowledged().into_iter().enumerate() {
             let again = Due::Feed(Input::Arrive(arrival));
             self.put(Owner::Process, 3 + index as u64, again);
@@ -364,6 +366,7 @@ impl World {
         if !line.records.is_empty() {
             self.counts.steps += 1;
             self.dying = self.faults.crash(self.counts.steps);
+            self.dying = self.dying.or(self.crash_at_sandbox(&line));
             self.disk.append(line.clone());
             if self.faults.tick(self.counts.steps)
                 && let Some((_, timer)) = after

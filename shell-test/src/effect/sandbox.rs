@@ -36,6 +36,8 @@ struct Standing {
     runs: Option<(Time, Ended)>,
     /// How often removing it fails.
     stuck: u64,
+    /// It is gone when the program comes back.
+    vanishes: bool,
 }
 
 /// An action, and what it meets.
@@ -111,7 +113,7 @@ impl Engines {
         let mut acted = Acted::default();
         let took = match acting.trouble {
             Some(SandboxTrouble::Slow) => luck.between(60_000, 400_000),
-            _ => luck.between(20, 1_500),
+            _ => luck.between(20, 5_000),
         };
         let (after, fault, leaves) = match acting.trouble {
             Some(SandboxTrouble::Unavailable) => (3, Some(unavailable()), false),
@@ -145,6 +147,7 @@ impl Engines {
                     Some(SandboxTrouble::Stuck) => luck.between(1, 4),
                     _ => 0,
                 },
+                vanishes: acting.trouble == Some(SandboxTrouble::Vanish),
             };
             self.making.insert(used.sandbox, standing);
             match acting.dies {
@@ -177,6 +180,7 @@ impl Engines {
                 token: None,
                 runs: None,
                 stuck: 0,
+                vanishes: false,
             };
             self.making.insert(used.sandbox, guest);
             acted.events.extend(self.made(used.sandbox));
@@ -307,7 +311,8 @@ impl Engines {
     /// The program dies, and with it what lives in it.
     pub fn crash(&mut self) -> Vec<Event> {
         self.making.clear();
-        let dead = |(id, s): (&SandboxId, &Standing)| (s.engine != Engine::Docker).then_some(*id);
+        let dies = |s: &Standing| s.engine != Engine::Docker || s.vanishes;
+        let dead = |(id, s): (&SandboxId, &Standing)| dies(s).then_some(*id);
         let dead: Vec<SandboxId> = self.standing.iter().filter_map(dead).collect();
         dead.into_iter().filter_map(|id| self.remove(id)).collect()
     }
@@ -350,6 +355,14 @@ impl Engines {
             sent.push((1, Coming::Report(nobodys, done(&standing.task, 1))));
         }
         sent
+    }
+
+    /// The reports of the workers that have not been told yet.
+    pub fn waiting(&self, now: Time) -> Vec<Coming> {
+        let waits = |s: &&Standing| matches!(&s.runs, Some((until, ended)) if *until > now && ended.ran.exit == Exit::TimedOut);
+        let standing = self.standing.values().filter(waits);
+        let reports = standing.filter_map(|s| Some(Coming::Report(s.token?, done(&s.task, 1))));
+        reports.collect()
     }
 
     /// A worker is told what became of its report, and ends. Which sandbox it was in, and how it

@@ -114,7 +114,8 @@ fn what_each_goes_through(evidence: &Evidence<'_>) -> Verdict {
             Some((sandbox, _)) => broken(15, sandbox.seq, format!("{sandbox} is never forgotten")),
             None => Ok(()),
         },
-        Err(unreadable) => broken(15, unreadable.seq, unreadable.to_string()),
+        // That is for laws 7 and 9 to say.
+        Err(_) => Ok(()),
     }
 }
 

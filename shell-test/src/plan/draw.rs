@@ -269,6 +269,7 @@ fn round(rng: &mut Rng) -> String {
         "work",
         "work",
         "code",
+        "code",
         "jail",
         "skill",
     ];

@@ -4,6 +4,7 @@ use super::{Due, Reach, World};
 use crate::clock::Owner;
 use crate::effect::Course;
 use crate::effect::sandbox::{Acting, Coming, Dies, stopped};
+use crate::fault::Cut;
 use crate::seed::Rng;
 use crate::story::Event;
 use openpista_core::digest::Digest;
@@ -11,6 +12,8 @@ use openpista_core::effect::sandbox::{Action, Done, UseSandbox};
 use openpista_core::effect::{Op, Outcome};
 use openpista_core::id::{Attempt, EffectId, SandboxId};
 use openpista_core::input::Input;
+use openpista_core::record::Record;
+use openpista_core::replay::Line;
 
 impl World {
     /// An action on a sandbox is begun.
@@ -40,6 +43,26 @@ impl World {
         self.events.extend(acted.events);
         self.put_coming(acted.later);
         acted.course
+    }
+
+    /// Does the program die at this step, for what it does with a sandbox?
+    pub(super) fn crash_at_sandbox(&mut self, line: &Line) -> Option<Cut> {
+        let uses = |r: &Record| matches!(r, Record::Intended(e) if matches!(e.op, Op::Sandbox(_)));
+        if !line.records.iter().any(uses) {
+            return None;
+        }
+        self.counts.sandbox_steps += 1;
+        self.faults.crash_at_sandbox(self.counts.sandbox_steps)
+    }
+
+    /// A life begins, and workers that waited for it may report before anything is recovered.
+    pub(super) fn workers_are_first(&mut self) {
+        let mut luck = Rng::keyed(self.plan.rules.seed, &[self.counts.lives, 17]);
+        for report in self.engines.waiting(self.agenda.now()) {
+            if luck.chance(40) {
+                self.put_coming(vec![(0, report)]);
+            }
+        }
     }
 
     fn put_coming(&mut self, later: Vec<(u64, Coming)>) {
