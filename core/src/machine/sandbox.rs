@@ -10,8 +10,8 @@
 
 use crate::digest::Digest;
 use crate::effect::sandbox::{Action, Done, Engine, SandboxFault, Task, UseSandbox};
-use crate::effect::{Op, Outcome, Recovery};
-use crate::id::{EffectId, SandboxId, SessionId, TurnId};
+use crate::effect::{Effect, Op, Outcome, Recovery};
+use crate::id::{Attempt, EffectId, SandboxId, SessionId, TurnId};
 use crate::limit::Limits;
 use crate::record::Record;
 use alloc::collections::BTreeMap;
@@ -32,6 +32,8 @@ pub(crate) struct Sandbox {
     engine: Engine,
     task: Task,
     awaits: Await,
+    /// An earlier try of making it was cut off by a crash, and may have left something.
+    tried: bool,
     /// The digest of the token that was put into it.
     token: Option<Digest>,
     /// The token has done what it was for.
@@ -141,7 +143,7 @@ impl Sandboxes {
         match record {
             Record::Intended(effect) => {
                 if let Op::Sandbox(used) = &effect.op {
-                    self.intended(effect.id, used);
+                    self.intended(effect, used);
                 }
             }
             Record::Settled {
@@ -165,7 +167,8 @@ impl Sandboxes {
         }
     }
 
-    fn intended(&mut self, effect: EffectId, used: &UseSandbox) {
+    fn intended(&mut self, effect: &Effect, used: &UseSandbox) {
+        let id = effect.id;
         let awaits = match &used.action {
             Action::Create(task) => {
                 let sandbox = Sandbox {
@@ -174,15 +177,16 @@ impl Sandboxes {
                     call: used.call,
                     engine: used.engine,
                     task: task.clone(),
-                    awaits: Await::Created(effect),
+                    awaits: Await::Created(id),
+                    tried: effect.attempt > Attempt::FIRST,
                     token: None,
                     heard: false,
                 };
                 self.open.insert(used.sandbox, sandbox);
                 return;
             }
-            Action::Run(_) | Action::Resume(_) => Await::Ended(effect),
-            Action::Destroy => Await::Destroyed(effect),
+            Action::Run(_) | Action::Resume(_) => Await::Ended(id),
+            Action::Destroy => Await::Destroyed(id),
         };
         if let Some(sandbox) = self.open.get_mut(&used.sandbox) {
             sandbox.awaits = awaits;
@@ -199,13 +203,17 @@ impl Sandboxes {
                 sandbox.token = *token;
                 Await::Start
             }
-            // Nothing was made, the engine says; and of what it could not remove in all its
-            // tries, the next life will be told by the engine itself.
+            // Nothing was made, the engine says. Of an earlier try that says nothing.
             (
                 Await::Created(_),
                 Err(SandboxFault::Unavailable { .. } | SandboxFault::Arguments { .. }),
-            )
-            | (Await::Destroyed(_), _) => {
+            ) if !sandbox.tried => {
+                self.open.remove(&id);
+                return;
+            }
+            // Of what it could not remove in all its tries, the next life will be told by the
+            // engine itself.
+            (Await::Destroyed(_), _) => {
                 self.open.remove(&id);
                 return;
             }
