@@ -3,9 +3,11 @@
 //! [`Tools`] never decides whether a call may run; what reaches it may. It turns every error into
 //! an [`Outcome`], and a [`ToolFault`] from here means that nothing was started.
 
-mod clip;
+pub(in crate::effect) mod clip;
 pub mod guard;
-mod process;
+pub(in crate::effect) mod guarded;
+pub(in crate::effect) mod hold;
+pub(in crate::effect) mod process;
 mod system_run;
 
 use crate::effect::Stop;
