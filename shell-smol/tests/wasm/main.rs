@@ -3,4 +3,7 @@
 mod agreement;
 mod bounds;
 mod escape;
+mod hello;
+#[path = "../support/hello_wasm.rs"]
+mod hello_wasm;
 mod support;

@@ -128,6 +128,13 @@ impl Place {
     }
 }
 
+/// A place with this file as the program of its skill.
+pub(crate) fn place_with(module: &Path) -> Place {
+    let place = Place::new();
+    place.install_bytes(&std::fs::read(module).unwrap());
+    place
+}
+
 fn engine(home: &Path) -> Wasm {
     Wasm::new(WasmConfig {
         workspace: home.join("workspace"),
