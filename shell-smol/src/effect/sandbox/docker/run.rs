@@ -6,7 +6,7 @@
 
 use super::daemon::{ANSWER, Daemon, Kind, Trouble, WORK};
 use super::output::{Output, Source};
-use super::probe::{self, Found};
+use super::probe;
 use super::{Acting, Shared, create, token};
 use crate::secret::Secrets;
 use bollard::Docker as Client;
@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 const KILLING: Duration = Duration::from_secs(4);
 
 /// How long what a container printed may still be under way once it has ended.
-const DRAIN: Duration = Duration::from_secs(2);
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// How long to look for a daemon that went away, and how often.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -249,21 +249,27 @@ impl Started<'_> {
         done(exit, took_ms, output, note)
     }
 
-    /// Looks for the container after the connection broke.
+    /// Looks for the container after the connection broke. Whatever is not found in time is still
+    /// removed.
     async fn find_again(&self) -> Result<(), SandboxFault> {
-        let give_up = Instant::now() + PATIENCE;
+        let now = Instant::now();
+        let give_up = (now + PATIENCE).min(self.deadline.max(now) + KILLING);
         let found = async {
             loop {
                 tokio::time::sleep(LOOK_EVERY).await;
                 match probe::look(self.daemon(), &self.client, &self.container).await {
-                    Ok(Found { started: true, .. }) => return Ok(()),
+                    Ok(found) if found.started => return Ok(()),
                     Ok(_) => return Err(SandboxFault::Lost),
                     Err(trouble) if trouble.kind == Kind::Absent => return Err(SandboxFault::Lost),
                     Err(_) => {}
                 }
             }
         };
-        timeout_at(give_up, found)
+        let stopped = async {
+            self.acting.stop.requested().await;
+            Err(SandboxFault::Lost)
+        };
+        timeout_at(give_up, or(found, stopped))
             .await
             .unwrap_or(Err(SandboxFault::Lost))
     }
