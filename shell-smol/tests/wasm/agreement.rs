@@ -395,4 +395,6 @@ fn without_configuration_there_is_no_engine() {
     let create = used(Action::Create(task("{}", 1_000)));
     let created = block_on(Wasm::default().perform(&create, &stop, &|_| {}));
     assert!(matches!(created, Err(SandboxFault::Unavailable { .. })));
+    let destroyed = block_on(Wasm::default().perform(&used(Action::Destroy), &stop, &|_| {}));
+    assert_eq!(destroyed, Ok(Done::Destroyed));
 }

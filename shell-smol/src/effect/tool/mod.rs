@@ -3,7 +3,7 @@
 //! [`Tools`] never decides whether a call may run; what reaches it may. It turns every error into
 //! an [`Outcome`], and a [`ToolFault`] from here means that nothing was started.
 
-pub(crate) mod clip;
+pub(in crate::effect) mod clip;
 pub mod guard;
 pub(in crate::effect) mod guarded;
 pub(in crate::effect) mod hold;

@@ -109,9 +109,12 @@ impl Wasm {
         progress: &impl Fn(Chunk),
     ) -> Result<Done, SandboxFault> {
         let Some(inner) = &self.0 else {
-            return Err(SandboxFault::Unavailable {
-                message: "WebAssembly is not set up here".to_owned(),
-            });
+            return match used.action {
+                Action::Destroy => Ok(Done::Destroyed),
+                _ => Err(SandboxFault::Unavailable {
+                    message: "WebAssembly is not set up here".to_owned(),
+                }),
+            };
         };
         let id = used.sandbox;
         match &used.action {
