@@ -231,6 +231,14 @@ impl Driver {
         (driver, handle)
     }
 
+    /// Has removed what stands in Docker under this journal's name and is not in its state. Before
+    /// [`Driver::run`]: what is made from now on is left alone.
+    pub fn sweep(&self) {
+        let state = self.core.state();
+        let owned = state.sandboxes().map(|(sandbox, _)| sandbox).collect();
+        self.performer.sweep(owned, state.seq());
+    }
+
     /// Runs until the end. The front ends see their channels closed when this returns.
     ///
     /// # Errors

@@ -1,13 +1,12 @@
 //! The agent in this process: the journal, the model, the tools and the loop, joined. What `start`
 //! lives by, and `run` and `repl` when no daemon runs.
 
-use super::Error;
+use super::{Error, sandbox};
 use crate::config::Config;
 use crate::driver::{Driver, Handle};
 use crate::effect::Hands;
 use crate::effect::deliver::Fronts;
 use crate::effect::model::Models;
-use crate::effect::sandbox::Sandboxes;
 use crate::effect::tool::{ToolConfig, Tools};
 use crate::journal::Opened;
 use crate::secret::{Secret, Secrets};
@@ -71,11 +70,20 @@ impl Agent {
             secrets: secrets.clone(),
             guard: ourselves()?,
         });
+        let sandboxes = sandbox::engines(
+            config,
+            sandbox::Shared {
+                began_unix_ms: opened.began_unix_ms,
+                secrets: secrets.clone(),
+                guard: ourselves()?,
+            },
+        );
         let provider = models.provider();
         // Those of the schedule are answered by the core itself.
         let offered = tools
             .specs()
             .into_iter()
+            .chain(sandbox::specs(config))
             .chain(openpista_core::schedule_tools());
         let mut settings = config.settings(&provider.name, &provider.model, offered.collect());
         settings.owners.extend(extras.owners);
@@ -83,7 +91,7 @@ impl Agent {
         let hands = Hands {
             models,
             tools,
-            sandboxes: Sandboxes::default(),
+            sandboxes,
             fronts,
         };
         let executor = Rc::new(LocalExecutor::new());
@@ -109,6 +117,12 @@ impl Agent {
         let watching = async move { while sender.send(watch.next().await).await.is_ok() {} };
         self.executor.spawn(watching).detach();
         receiver
+    }
+
+    /// Removes, while the agent lives, what earlier lives left in Docker that nobody owns. For a
+    /// daemon: what runs for one message alone leaves it to the next.
+    pub(super) fn sweep(&self) {
+        self.driver.sweep();
     }
 
     /// The provider's name, as people are told of it.

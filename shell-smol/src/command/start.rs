@@ -76,6 +76,7 @@ pub fn run(config: &Config) -> Result<ExitCode, Error> {
         grace: Duration::from_millis(config.agent.shutdown_grace_ms),
         data_dir: config.data_dir_of_journal(),
     };
+    agent.sweep();
     let lived = agent.live(front.serve());
     Door::close(&config.data_dir_of_journal());
     lived.map(|()| ExitCode::SUCCESS)

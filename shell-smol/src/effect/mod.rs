@@ -21,12 +21,12 @@ use openpista_core::effect::model::ModelFault;
 use openpista_core::effect::sandbox::SandboxFault;
 use openpista_core::effect::{Chunk, Op, Outcome};
 use openpista_core::gate::Cleared;
-use openpista_core::id::{Attempt, EffectId};
+use openpista_core::id::{Attempt, EffectId, SandboxId, Seq};
 use openpista_core::input::Input;
 use openpista_core::message::Prompt;
 use smol::LocalExecutor;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
@@ -141,6 +141,20 @@ impl Performer {
             running.borrow_mut().remove(&(id, attempt));
         };
         self.executor.spawn(task).detach();
+    }
+
+    /// Removes the containers of earlier lives that are not among `owned`: the sandboxes that the
+    /// journal knew at its step `through`. One that cannot be removed now stays for the next life.
+    pub fn sweep(&self, owned: BTreeSet<SandboxId>, through: Seq) {
+        let hands = Rc::clone(&self.hands);
+        let sweep = async move {
+            match hands.sandboxes.docker.sweep(owned, through).await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "removed containers that nobody owns"),
+                Err(why) => tracing::debug!("containers were not looked through: {why}"),
+            }
+        };
+        self.executor.spawn(sweep).detach();
     }
 
     /// Asks everything that runs to stop. Outcomes still come.

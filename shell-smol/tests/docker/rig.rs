@@ -242,7 +242,7 @@ impl Rig {
 impl Drop for Rig {
     /// What a failed test leaves must not stay.
     fn drop(&mut self) {
-        let _ = block_on(Docker::new(self.config.clone()).sweep([].into()));
+        let _ = block_on(Docker::new(self.config.clone()).sweep([].into(), Seq(u64::MAX)));
     }
 }
 

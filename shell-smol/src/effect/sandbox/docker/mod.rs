@@ -31,7 +31,7 @@ use openpista_core::effect::sandbox::{
     Action, Done, Engine, Program, SandboxFault, Sandboxed, UseSandbox,
 };
 use openpista_core::effect::{Chunk, Recovery};
-use openpista_core::id::SandboxId;
+use openpista_core::id::{SandboxId, Seq};
 use openpista_core::message::ToolSpec;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,14 +176,16 @@ impl Docker {
     }
 
     /// Removes the containers of this journal that nobody owns any more, and says how many there
-    /// were. For the start of the daemon, before anything else is performed: `owned` are the
-    /// sandboxes that the journal still knows.
+    /// were. For the start of the daemon: `owned` are the sandboxes that the journal knew at its
+    /// step `through`. What came after that is of this life, and is left alone.
     ///
     /// # Errors
     /// What is missing, in words for a person: containers may be left.
-    pub async fn sweep(&self, owned: BTreeSet<SandboxId>) -> Result<usize, String> {
+    pub async fn sweep(&self, owned: BTreeSet<SandboxId>, through: Seq) -> Result<usize, String> {
         let shared = Arc::clone(self.shared()?);
-        let swept = self.island.run(async move { shared.sweep(&owned).await });
+        let swept = self
+            .island
+            .run(async move { shared.sweep(&owned, through).await });
         swept.await.unwrap_or_else(|error| Err(no_thread(&error)))
     }
 

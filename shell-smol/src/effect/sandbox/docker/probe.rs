@@ -8,7 +8,7 @@ use bollard::models::{ContainerState, ContainerStateStatusEnum};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use chrono::DateTime;
 use openpista_core::effect::sandbox::{Done, SandboxFault, Task};
-use openpista_core::id::SandboxId;
+use openpista_core::id::{SandboxId, Seq};
 use std::collections::{BTreeSet, HashMap};
 
 /// What a container looks like.
@@ -75,7 +75,11 @@ impl Acting {
 impl Shared {
     /// Removes what is ours by its label and is not among these. One that cannot be removed keeps
     /// no other one.
-    pub(super) async fn sweep(&self, owned: &BTreeSet<SandboxId>) -> Result<usize, String> {
+    pub(super) async fn sweep(
+        &self,
+        owned: &BTreeSet<SandboxId>,
+        through: Seq,
+    ) -> Result<usize, String> {
         let message = |trouble: Trouble| trouble.message;
         let client = self.daemon.client().await.map_err(message)?;
         let label = format!("{OWNER_LABEL}={}", self.config.owner);
@@ -89,7 +93,8 @@ impl Shared {
         for found in ours {
             let labels = found.labels.unwrap_or_default();
             let sandbox = labels.get(SANDBOX_LABEL).and_then(|id| id.parse().ok());
-            if sandbox.is_some_and(|sandbox| owned.contains(&sandbox)) {
+            let stays = |s: SandboxId| s.seq > through || owned.contains(&s);
+            if sandbox.is_some_and(stays) {
                 continue;
             }
             let removed = remove(&self.daemon, &client, &found.id.unwrap_or_default()).await;
