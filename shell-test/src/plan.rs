@@ -188,7 +188,6 @@ pub fn base_settings() -> Settings {
             channels: Default::default(),
             tools: [
                 ("file.write".to_string(), Mode::Ask),
-                ("confined.run".to_string(), Mode::Ask),
                 ("disk.wipe".to_string(), Mode::ReadOnly),
             ]
             .into(),

@@ -56,15 +56,6 @@ enum Await {
     Destroyed(EffectId),
 }
 
-/// What a sandbox needs next.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Nothing now.
-    Wait,
-    /// This, with this recovery class.
-    Use(UseSandbox, Recovery),
-}
-
 /// Whom a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bearer {
@@ -107,25 +98,27 @@ impl Sandboxes {
         found.map(|(&id, _)| id)
     }
 
-    /// What a sandbox needs next. One whose turn is over is removed without having run.
-    pub(crate) fn next(&self, limits: &Limits, id: SandboxId, turn_lives: bool) -> Next {
-        let Some(sandbox) = self.open.get(&id) else {
-            return Next::Wait;
-        };
+    /// What a sandbox needs next, and the recovery class of that; none while it waits. One whose
+    /// turn is over is removed without having run.
+    pub(crate) fn next(
+        &self,
+        limits: &Limits,
+        id: SandboxId,
+        turn_lives: bool,
+    ) -> Option<(UseSandbox, Recovery)> {
+        let sandbox = self.open.get(&id)?;
         match sandbox.awaits {
             Await::Start if turn_lives => {
                 let timeout_ms = sandbox.task.timeout_ms;
                 let run = Action::Run(sandbox.task.clone());
-                Next::Use(
-                    sandbox.use_for(id, run, timeout_ms),
-                    recovery(sandbox.engine),
-                )
+                let run = sandbox.use_for(id, run, timeout_ms);
+                Some((run, recovery(sandbox.engine)))
             }
             Await::Start | Await::Removal => {
                 let destroy = sandbox.use_for(id, Action::Destroy, limits.sandbox_destroy_ms);
-                Next::Use(destroy, Recovery::Repeat)
+                Some((destroy, Recovery::Repeat))
             }
-            Await::Created(_) | Await::Ended(_) | Await::Destroyed(_) => Next::Wait,
+            Await::Created(_) | Await::Ended(_) | Await::Destroyed(_) => None,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::effect::sandbox::{
 use crate::effect::{Op, Outcome, Recovery};
 use crate::hint::Hint;
 use crate::id::{EffectId, SandboxId, SessionId, TurnId};
-use crate::machine::sandbox::{Bearer, Next};
+use crate::machine::sandbox::Bearer;
 use crate::record::Record;
 use crate::say;
 use crate::timer::Timer;
@@ -56,7 +56,7 @@ impl Stepping<'_> {
         let limits = &self.state.settings.limits;
         let next = self.state.sandboxes.next(limits, sandbox, turn_lives);
         let mut starts = false;
-        if let Next::Use(next, recovery) = next {
+        if let Some((next, recovery)) = next {
             starts = next.runs();
             self.intend(Op::Sandbox(next), recovery);
         }

@@ -16,6 +16,8 @@ pub fn pretend(target: &Op, luck: &mut Rng) -> Option<Outcome> {
         Op::Model(_) => Some(Outcome::Model(Err(ModelFault::Cancelled))),
         Op::Tool(_) if luck.chance(10) => Some(Outcome::Tool(Err(ToolFault::Cancelled))),
         Op::Tool(run) => Some(tool::ran(Exit::Cancelled, &run.arguments, 1)),
+        // Engines are slow to stop.
+        Op::Sandbox(_) if luck.chance(40) => None,
         Op::Sandbox(used) => sandbox::stopped(used),
         Op::Deliver(_) | Op::Cancel(_) => None,
     }

@@ -59,7 +59,7 @@ impl World {
     pub(super) fn workers_are_first(&mut self) {
         let mut luck = Rng::keyed(self.plan.rules.seed, &[self.counts.lives, 17]);
         for report in self.engines.waiting(self.agenda.now()) {
-            if luck.chance(40) {
+            if luck.chance(80) {
                 self.put_coming(vec![(0, report)]);
             }
         }
