@@ -110,15 +110,17 @@ fn stopped_before_it_began_nothing_runs() {
     assert_eq!(destroyed, Ok(Done::Destroyed));
 }
 
-/// Threads of ours that run guests: they go half a second after the last one ended.
-fn guest_threads() -> usize {
+/// The names of this process's threads.
+fn threads() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let names =
-        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
-    names.filter(|name| name.starts_with("blocking-")).count()
+    let name = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
+    };
+    tasks.filter_map(name).collect()
 }
 
-/// The future is dropped, or the sandbox destroyed under it: the guest ends, and its thread goes.
+/// The future is dropped, or the sandbox destroyed under it: the guest ends, and its thread with
+/// it, as do those of the other tests.
 #[test]
 fn what_nobody_waits_for_ends() {
     let place = Place::new();
@@ -155,7 +157,9 @@ fn what_nobody_waits_for_ends() {
         panic!("{ran:?}");
     };
     assert_eq!(ran.exit, Exit::Cancelled);
-    wait_for("end of the threads", || guest_threads() == 0);
+    wait_for("end of the guests' threads", || {
+        !threads().iter().any(|name| name.starts_with("guest"))
+    });
 }
 
 #[test]

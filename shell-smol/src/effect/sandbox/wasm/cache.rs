@@ -25,7 +25,7 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 use wasmtime::{Engine, Module};
 
@@ -201,6 +201,7 @@ impl Hasher for Bytes {
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
 
     /// `(module)`.
     const EMPTY: &[u8] = b"\0asm\x01\0\0\0";

@@ -93,7 +93,8 @@ impl Machine {
             .epoch_interruption(true)
             .wasm_multi_memory(false)
             .wasm_memory64(false)
-            .wasm_relaxed_simd(false);
+            .wasm_relaxed_simd(false)
+            .wasm_backtrace_max_frames(None);
         let engine = Engine::new(&config)?;
         let linker = host::linker(&engine)?;
         let tokio = tokio::runtime::Builder::new_current_thread().build()?;

@@ -26,6 +26,7 @@ mod engine;
 mod host;
 mod printed;
 mod recent;
+mod thread;
 
 use self::abi::Request;
 use self::cache::Cache;
@@ -208,17 +209,26 @@ impl Inner {
         }
         let (tell, told) = async_channel::bounded(1);
         let (inner, path) = (Arc::clone(self), skill.path.clone());
-        let prepared = blocking::unblock(move || {
+        let prepared = thread::start("guest-compiler", move || {
             let machine = inner.machine()?;
             let compiles = || {
                 let _ = tell.try_send(());
             };
             Ok(machine.prepare(&path, &compiles))
-        });
-        let prepared = async { prepared.await?.map_err(|problem| skill.fault(&problem)) };
+        })?;
+        let show = || progress(Chunk::Output(format!("compiling {} …\n", skill.name)));
+        let prepared = async {
+            let prepared = prepared.recv().await;
+            if told.try_recv().is_ok() {
+                show();
+            }
+            let panicked = |_| skill.fault("made the compiler panic, which is an error of ours");
+            let prepared = prepared.map_err(panicked)??;
+            prepared.map_err(|problem| skill.fault(&problem))
+        };
         let compiles = async {
             if told.recv().await.is_ok() {
-                progress(Chunk::Output(format!("compiling {} …\n", skill.name)));
+                show();
             }
             pending().await
         };
@@ -258,7 +268,7 @@ impl Inner {
             printed: printed.clone(),
         };
         let guard = EndWhenDropped(Arc::clone(&machine), control);
-        let mut running = blocking::unblock(move || machine.call(call));
+        let running = thread::start("guest", move || machine.call(call))?;
 
         let showing = async {
             loop {
@@ -266,7 +276,7 @@ impl Inner {
                 show(&printed, progress);
             }
         };
-        let answered = async { Ok((&mut running).await) };
+        let answered = async { Ok(running.recv().await) };
         let cause = async { Err(or(or(timed_out(timeout_ms), stopped(stop)), showing).await) };
         let called = match or(answered, cause).await {
             Ok(called) => called,
@@ -274,11 +284,13 @@ impl Inner {
                 guard.end(cause);
                 let given_up = async {
                     Timer::after(GRACE).await;
-                    Called::without_answer(cause)
+                    Ok(Called::without_answer(cause))
                 };
-                or(running, given_up).await
+                or(running.recv(), given_up).await
             }
         };
+        // It panicked, which is an error of ours.
+        let called = called.map_err(|_| SandboxFault::Lost)?;
         show(&printed, progress);
         let mut stdout = capture();
         stdout.push(called.output.as_bytes());
