@@ -121,6 +121,12 @@ impl State {
         self.sandboxes.ids()
     }
 
+    /// The token of this digest is a task's that is running, or that has been heard and may not
+    /// know it yet: it may say so again.
+    pub fn is_bearer(&self, token: &Digest) -> bool {
+        self.sandboxes.bearer(token).is_some()
+    }
+
     /// The task that bears the token of this digest is running as this effect. None for a token
     /// that is nobody's, or was used up or revoked.
     pub fn bearer(&self, token: &Digest) -> Option<EffectId> {

@@ -3,7 +3,7 @@
 use super::Stepping;
 use crate::effect::deliver::Question;
 use crate::effect::sandbox::{Action, Done, Ended};
-use crate::effect::{Op, Outcome};
+use crate::effect::{Effect, Op, Outcome};
 use crate::hint::{Activity, Hint};
 use crate::id::SessionId;
 use crate::record::{Asked, Record};
@@ -78,23 +78,9 @@ impl Stepping<'_> {
                     refusal: refusal.clone(),
                 });
             }
-            Record::Intended(effect) => match &effect.op {
-                Op::Model(call) => Activity::Asking {
-                    round: call.round,
-                    attempt: effect.attempt,
-                },
-                Op::Tool(run) => Activity::Running {
-                    tool: run.tool.clone(),
-                    arguments: run.arguments.clone(),
-                },
-                Op::Sandbox(used) => match &used.action {
-                    Action::Create(task) => Activity::Running {
-                        tool: task.tool.clone(),
-                        arguments: task.arguments.clone(),
-                    },
-                    _ => return,
-                },
-                Op::Deliver(_) | Op::Cancel(_) => return,
+            Record::Intended(effect) => match begun(effect) {
+                Some(activity) => activity,
+                None => return,
             },
             Record::Postponed {
                 outcome: Outcome::Model(Err(fault)),
@@ -118,10 +104,39 @@ impl Stepping<'_> {
                 exit: Some(ran.exit),
                 took_ms: ran.took_ms,
             },
+            Record::Settled {
+                outcome: Outcome::Sandbox(Err(_)),
+                ..
+            } => Activity::Ran {
+                exit: None,
+                took_ms: 0,
+            },
             _ => return,
         };
         if let Some(session) = record.session() {
             self.show(session, activity);
         }
+    }
+}
+
+/// What an effect shows when it begins.
+fn begun(effect: &Effect) -> Option<Activity> {
+    match &effect.op {
+        Op::Model(call) => Some(Activity::Asking {
+            round: call.round,
+            attempt: effect.attempt,
+        }),
+        Op::Tool(run) => Some(Activity::Running {
+            tool: run.tool.clone(),
+            arguments: run.arguments.clone(),
+        }),
+        Op::Sandbox(used) => match &used.action {
+            Action::Create(task) => Some(Activity::Running {
+                tool: task.tool.clone(),
+                arguments: task.arguments.clone(),
+            }),
+            Action::Run(_) | Action::Resume(_) | Action::Destroy => None,
+        },
+        Op::Deliver(_) | Op::Cancel(_) => None,
     }
 }
