@@ -13,11 +13,11 @@
 //! | took too long | timed out |
 //! | was stopped | cancelled |
 //!
-//! What it prints meanwhile, on either stream, is standard error: see [`printed`].
+//! What it prints meanwhile, on either stream, is standard error.
 //!
 //! The engine is made when the first guest comes. While none runs there is no thread and no
 //! ticking clock. A guest that is stopped while *we* are in a system call for it, on a disk that
-//! hangs say, is given up after [`GRACE`]: its thread ends when the call does.
+//! hangs say, is given up after a second: its thread ends when the call does.
 
 mod abi;
 mod cache;
