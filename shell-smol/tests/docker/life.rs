@@ -1,6 +1,7 @@
 //! A container's life: made, run once, removed, however it ends.
 
 use super::rig::{IMAGE, Rig, bare, command, ended, id, import, never, rig, rig_with, used};
+use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::InspectContainerOptions;
 use futures_lite::future::{block_on, poll_once};
 use openpista_core::effect::sandbox::{Action, Done, Program, SandboxFault, Task};
@@ -17,6 +18,16 @@ const CANARY: &str = "sk-canary-0123456789";
 
 fn container(rig: &Rig, seq: u64) -> String {
     format!("openpista-{}-{seq}-0", &rig.config.owner[..8])
+}
+
+/// What Docker says of a container.
+fn inspect(rig: &Rig, seq: u64) -> ContainerInspectResponse {
+    let name = container(rig, seq);
+    let found = bare(async |client| {
+        let options = None::<InspectContainerOptions>;
+        client.inspect_container(&name, options).await
+    });
+    found.expect("it is there")
 }
 
 #[test]
@@ -72,9 +83,9 @@ fn output_is_cut_redacted_and_shown_while_it_runs() {
     );
     assert!(ran.stdout.text.ends_with("999999\n1000000\n"), "{ran:?}");
     assert!(ran.stdout.cut_chars > 6_000_000, "{ran:?}");
+    // Of what comes too fast the last is shown.
     let shown = shown.into_inner();
-    assert!(shown.starts_with("[redacted: CANARY]"), "{shown}");
-    assert!(!shown.contains("canary"), "{shown}");
+    assert!(!shown.is_empty() && !shown.contains("canary"), "{shown}");
 }
 
 #[test]
@@ -99,11 +110,7 @@ fn what_is_stopped_is_killed_and_what_it_printed_is_kept() {
         let ran = ended(rig.act_until(seq, Action::Run(task), "begun")).ran;
         assert_eq!(ran.exit, Exit::Cancelled);
         assert_eq!(ran.stdout.text, "begun\n");
-        let state = bare(async |client| {
-            let found =
-                client.inspect_container(&container(&rig, seq), None::<InspectContainerOptions>);
-            found.await.unwrap().state.unwrap()
-        });
+        let state = inspect(&rig, seq).state.unwrap();
         assert_eq!(state.running, Some(false));
         rig.destroy(seq);
     }
@@ -334,14 +341,8 @@ fn a_token_is_known_in_its_container_alone() {
     let Ok(Done::Created { token: Some(token) }) = made else {
         panic!("a token: {made:?}");
     };
-    let volumes = bare(async |client| {
-        let found = client.inspect_container(&container(&rig, 1), None::<InspectContainerOptions>);
-        let mounts = found.await.unwrap().mounts.unwrap_or_default();
-        mounts
-            .into_iter()
-            .filter_map(|mount| mount.name)
-            .collect::<Vec<_>>()
-    });
+    let mounts = inspect(&rig, 1).mounts.unwrap_or_default();
+    let volumes: Vec<_> = mounts.into_iter().filter_map(|mount| mount.name).collect();
     assert_eq!(volumes.len(), 1);
     // Another one of the same time sees nothing of it.
     let other = rig.sh(2, "ls /run/openpista").ran;
