@@ -12,8 +12,10 @@ use support::server::{Answer, Server};
 fn listener() -> (Server, Receiver<String>) {
     let (sender, told) = channel();
     let server = Server::start(move |request| {
-        let system = request.messages()[0]["content"].as_str().map(str::to_owned);
-        let _ = sender.send(system.unwrap_or_default());
+        let messages = request.messages();
+        if let Some(system) = messages.first().and_then(|first| first["content"].as_str()) {
+            let _ = sender.send(system.to_owned());
+        }
         Answer::text("heard")
     });
     (server, told)
