@@ -4,6 +4,7 @@
 #[path = "../tests/docker/rig.rs"]
 #[allow(dead_code)]
 mod rig;
+#[expect(dead_code, reason = "this bench makes nothing durable")]
 mod support;
 
 use bollard::Docker as Client;

@@ -439,7 +439,7 @@ fn root_is_nobody_inside() {
     let yard = Yard::new();
     let file = yard.workspace().join("foreign");
     fs::write(&file, "foreign\n").unwrap();
-    fs::set_permissions(&file, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
     std::os::unix::fs::chown(&file, Some(1), Some(1)).unwrap();
     yard.refused("cat foreign");
 }

@@ -13,7 +13,7 @@
 //! and nothing below the guard can stop to ask a person for a password.
 //!
 //! As `openpistacrab __guard --hold FILE` it starts the program that the file tells of, kept within
-//! [limits and walls](super::hold), and ends everything at once when that grows beyond them.
+//! limits and walls, and ends everything at once when that grows beyond them.
 //!
 //! It does not use the kernel's parent-death signal, which comes when the *thread* that started
 //! the guard ends and so would kill commands at random in a program with a pool of threads. The
