@@ -171,6 +171,16 @@ fn never() -> (async_channel::Sender<std::convert::Infallible>, Stop) {
     (sender, Stop::when_closed(receiver))
 }
 
+/// A process of the same user, ended whatever becomes of the test.
+struct Other(std::process::Child);
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn is_alive(pid: i32) -> bool {
     test_kill_process(Pid::from_raw(pid).unwrap()).is_ok()
 }
@@ -341,8 +351,8 @@ fn nothing_private_can_be_read() {
 #[test]
 fn other_processes_cannot_be_read_or_touched() {
     let yard = Yard::new();
-    let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
-    let (us, pid) = (std::process::id(), other.id());
+    let mut other = Other(Command::new("sleep").arg("1000").spawn().unwrap());
+    let (us, pid) = (std::process::id(), other.0.id());
     for line in [
         format!("cat /proc/{us}/environ"),
         format!("cat /proc/{us}/cmdline"),
@@ -362,9 +372,7 @@ fn other_processes_cannot_be_read_or_touched() {
     ] {
         yard.refused(&line);
     }
-    assert_eq!(other.try_wait().unwrap(), None);
-    other.kill().unwrap();
-    other.wait().unwrap();
+    assert_eq!(other.0.try_wait().unwrap(), None);
 }
 
 #[test]
