@@ -82,6 +82,13 @@ pub enum Problem {
         /// These.
         found: String,
     },
+    /// A key that reads well and says what cannot be.
+    Value(BadValue),
+}
+
+/// What cannot be the value of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadValue {
     /// A name that is none.
     Name {
         /// The name, cut when long.
@@ -116,6 +123,10 @@ pub enum Problem {
 impl SkillError {
     pub(super) fn at(line: usize, problem: Problem) -> SkillError {
         SkillError { line, problem }
+    }
+
+    pub(super) fn value(line: usize, bad: BadValue) -> SkillError {
+        SkillError::at(line, Problem::Value(bad))
     }
 }
 
@@ -185,31 +196,39 @@ impl fmt::Display for Problem {
                 "expected `+`, `-` or a digit after `|` or `>`, found `{found}`: the text itself \
                  begins on the next line"
             ),
-            Problem::Name { found } => write!(
+            Problem::Value(bad) => write!(f, "{bad}"),
+        }
+    }
+}
+
+impl fmt::Display for BadValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadValue::Name { found } => write!(
                 f,
                 "`{found}` cannot be a name: expected 1 to {NAME_BYTES} of a-z, 0-9 and single \
                  hyphens between them"
             ),
-            Problem::OtherFolder { name, folder } => write!(
+            BadValue::OtherFolder { name, folder } => write!(
                 f,
                 "the name is `{name}`, but the folder is `{folder}`: expected the same"
             ),
-            Problem::LongDescription { chars } => write!(
+            BadValue::LongDescription { chars } => write!(
                 f,
                 "the description has {chars} characters; at most {DESCRIPTION_CHARS} are allowed"
             ),
-            Problem::Mode { found } => {
+            BadValue::Mode { found } => {
                 write!(
                     f,
                     "`mode` is `{found}`: expected subprocess, wasm or container"
                 )
             }
-            Problem::Image { found } => write!(
+            BadValue::Image { found } => write!(
                 f,
                 "`{found}` cannot be an image: expected a name like debian:12, {IMAGE_BYTES} \
                  characters at most"
             ),
-            Problem::ImageWithoutContainer => {
+            BadValue::ImageWithoutContainer => {
                 f.write_str("`image` is for containers alone: add `mode: container`, or remove it")
             }
         }

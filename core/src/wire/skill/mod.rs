@@ -13,7 +13,7 @@
 mod error;
 mod yaml;
 
-pub use self::error::{Problem, SkillError};
+pub use self::error::{BadValue, Problem, SkillError};
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -82,17 +82,22 @@ impl SkillFile {
         let find = |key| texts.iter().find(|text| text.key == key);
         let required = |key| find(key).ok_or(SkillError::at(1, Problem::Missing { key }));
         let name = required("name")?;
-        check_name(&name.value, folder).map_err(|problem| SkillError::at(name.line, problem))?;
+        check_name(&name.value, folder).map_err(|bad| SkillError::value(name.line, bad))?;
         let description = required("description")?;
         let chars = description.value.chars().count();
         if chars > DESCRIPTION_CHARS {
-            let problem = Problem::LongDescription { chars };
-            return Err(SkillError::at(description.line, problem));
+            let bad = BadValue::LongDescription { chars };
+            return Err(SkillError::value(description.line, bad));
         }
         let mode = find("mode").map(mode).transpose()?;
         let image = match find("image") {
             Some(text) if mode == Some(Mode::Container) => Some(image(text)?),
-            Some(text) => return Err(SkillError::at(text.line, Problem::ImageWithoutContainer)),
+            Some(text) => {
+                return Err(SkillError::value(
+                    text.line,
+                    BadValue::ImageWithoutContainer,
+                ));
+            }
             None => None,
         };
         Ok(SkillFile {
@@ -113,15 +118,15 @@ pub fn is_name(name: &str) -> bool {
         && name.split('-').all(|part| !part.is_empty())
 }
 
-fn check_name(name: &str, folder: &str) -> Result<(), Problem> {
+fn check_name(name: &str, folder: &str) -> Result<(), BadValue> {
     if !is_name(name) {
-        return Err(Problem::Name {
+        return Err(BadValue::Name {
             found: error::excerpt(name),
         });
     }
     match name == folder {
         true => Ok(()),
-        false => Err(Problem::OtherFolder {
+        false => Err(BadValue::OtherFolder {
             name: name.to_string(),
             folder: error::excerpt(folder),
         }),
@@ -132,7 +137,7 @@ fn mode(text: &yaml::Text) -> Result<Mode, SkillError> {
     let mut modes = Mode::ALL.into_iter();
     modes.find(|mode| mode.name() == text.value).ok_or_else(|| {
         let found = error::excerpt(&text.value);
-        SkillError::at(text.line, Problem::Mode { found })
+        SkillError::value(text.line, BadValue::Mode { found })
     })
 }
 
@@ -144,7 +149,7 @@ fn image(text: &yaml::Text) -> Result<String, SkillError> {
         true => Ok(image.clone()),
         false => {
             let found = error::excerpt(image);
-            Err(SkillError::at(text.line, Problem::Image { found }))
+            Err(SkillError::value(text.line, BadValue::Image { found }))
         }
     }
 }
