@@ -82,7 +82,7 @@ impl Acting {
         slot: SemaphoreGuardArc,
     ) -> Result<Done, SandboxFault> {
         let (shared, sandbox) = (&self.shared, self.used.sandbox);
-        make_or_undo(Arc::clone(shared), client.clone(), sandbox, body)
+        make(Arc::clone(shared), client.clone(), sandbox, body)
             .await
             .map_err(failed)?;
         let mut digest = None;
@@ -103,6 +103,10 @@ impl Acting {
     pub(super) async fn destroy(&self) -> Result<Done, SandboxFault> {
         let limit = Duration::from_millis(self.used.timeout_ms);
         let removal = async {
+            let making = self.shared.making().get(&self.used.sandbox).cloned();
+            if let Some(making) = making {
+                let _ = making.recv().await;
+            }
             let client = self.shared.daemon.client().await?;
             let container = self.container();
             remove(&self.shared.daemon, &client, &container).await
@@ -131,26 +135,27 @@ pub(super) fn arguments(task: &Task, config: &DockerConfig) -> Result<Arguments,
     }
 }
 
-/// Makes a container. Somebody waits for what the daemon says to it also when we do not any more:
-/// one that comes too late is removed.
-async fn make_or_undo(
+/// Makes a container. Once Docker was asked there is no way back, so this goes on when nobody
+/// waits for it any more, and who removes the sandbox waits for it.
+async fn make(
     shared: Arc<Shared>,
     client: Client,
     sandbox: SandboxId,
     body: ContainerCreateBody,
 ) -> Result<(), Trouble> {
-    let (sender, made) = async_channel::bounded(1);
-    tokio::spawn(async move {
+    let (making, over) = async_channel::bounded(1);
+    shared.making().insert(sandbox, over);
+    let made = tokio::spawn(async move {
         let container = shared.container(sandbox);
-        let answer = make_fresh(&shared.daemon, &client, &container, body).await;
-        if sender.send(answer).await.is_err() {
-            let _ = remove(&shared.daemon, &client, &container).await;
-        }
+        let made = make_fresh(&shared.daemon, &client, &container, body).await;
+        shared.making().remove(&sandbox);
+        drop(making);
+        made
     });
-    made.recv().await.unwrap_or_else(|_| {
+    made.await.unwrap_or_else(|error| {
         Err(Trouble {
             kind: Kind::Unclear,
-            message: "internal error: the task that makes containers is gone".to_owned(),
+            message: format!("internal error: {error}"),
         })
     })
 }

@@ -26,6 +26,7 @@ use self::daemon::Daemon;
 use self::island::Island;
 use crate::effect::Stop;
 use crate::secret::Secrets;
+use async_channel::Receiver;
 use futures_lite::future::zip;
 use openpista_core::effect::sandbox::{
     Action, Done, Engine, Program, SandboxFault, Sandboxed, UseSandbox,
@@ -35,6 +36,7 @@ use openpista_core::id::{SandboxId, Seq};
 use openpista_core::message::ToolSpec;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -121,6 +123,8 @@ struct Shared {
     config: DockerConfig,
     daemon: Daemon,
     slots: Slots,
+    /// What Docker was asked to make and has not answered yet; each channel closes when it has.
+    making: Mutex<BTreeMap<SandboxId, Receiver<Infallible>>>,
 }
 
 /// One action on its way, on the island.
@@ -144,6 +148,7 @@ impl Docker {
         let shared = Shared {
             daemon: Daemon::new(config.host.as_deref()),
             slots: Slots::new(config.at_once),
+            making: Mutex::default(),
             config,
         };
         Docker {
@@ -258,6 +263,10 @@ impl Acting {
 }
 
 impl Shared {
+    fn making(&self) -> MutexGuard<'_, BTreeMap<SandboxId, Receiver<Infallible>>> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The name of a sandbox's container.
     fn container(&self, sandbox: SandboxId) -> String {
         let owner = self.config.owner.get(..8).unwrap_or(&self.config.owner);
