@@ -187,9 +187,10 @@ fn guard(
     }
     let child = start()?;
     let leader = Pid::from_child(&child);
+    // At once: until then nobody but us could end it.
+    say(control, &Report::Started(leader));
     // Our own hold on the command's output would keep the daemon from seeing its end.
     let _ = rustix::stdio::dup2_stdout(&null).and(rustix::stdio::dup2_stderr(&null));
-    say(control, &Report::Started(leader));
     let _ = group.set(leader);
     reap(leader, control);
     if !ADOPTS {
