@@ -4,7 +4,6 @@
 #[path = "../tests/docker/rig.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
 mod rig;
-#[expect(dead_code, reason = "this bench makes nothing durable")]
 mod support;
 
 use bollard::Docker as Client;

@@ -20,7 +20,7 @@ use openpista_core::effect::deliver::Question;
 use openpista_core::gate::{self, Gate, Receipt};
 use openpista_core::id::{ApprovalId, SessionId};
 use openpista_core::input::{Boot, Decision, Input, Order};
-use openpista_core::record::{Answer, Record};
+use openpista_core::record::Answer;
 use openpista_core::refusal::Refusal;
 use openpista_core::replay::Line;
 use openpista_core::settings::Settings;
@@ -231,12 +231,9 @@ impl Driver {
         (driver, handle)
     }
 
-    /// Has removed what stands in Docker under this journal's name and is not in its state. Before
-    /// [`Driver::run`]: what is made from now on is left alone.
+    /// Has removed what earlier lives left in Docker and nobody owns. Before [`Driver::run`].
     pub fn sweep(&self) {
-        let state = self.core.state();
-        let owned = state.sandboxes().map(|(sandbox, _)| sandbox).collect();
-        self.performer.sweep(owned, state.seq());
+        self.performer.sweep(self.core.state());
     }
 
     /// Runs until the end. The front ends see their channels closed when this returns.
@@ -366,16 +363,8 @@ impl Driver {
         let mut lines = Vec::new();
         self.step(Input::Order(order), &mut lines);
         let mut records = lines.iter().flat_map(|line| &line.records);
-        let decided = records.find_map(|record| match record {
-            Record::Decided {
-                approval: of,
-                answer,
-                ..
-            } if *of == approval => Some(answer.clone()),
-            _ => None,
-        });
-        self.commit(lines).await?;
-        Ok(decided)
+        let decided = records.find_map(|record| record.answer_to(approval).cloned());
+        self.commit(lines).await.map(|()| decided)
     }
 
     /// Steps the core through a batch and every timer that is due, and commits.

@@ -2,7 +2,7 @@
 
 use super::Stepping;
 use crate::effect::deliver::Question;
-use crate::effect::sandbox::{Action, Done, Ended};
+use crate::effect::sandbox::{Action, Done, Ended, SandboxFault};
 use crate::effect::{Effect, Op, Outcome};
 use crate::hint::{Activity, Hint};
 use crate::id::SessionId;
@@ -98,18 +98,11 @@ impl Stepping<'_> {
                 took_ms: outcome.as_ref().map_or(0, |ran| ran.took_ms),
             },
             Record::Settled {
-                outcome: Outcome::Sandbox(Ok(Done::Ended(Ended { ran, .. }))),
+                outcome: Outcome::Sandbox(outcome),
                 ..
-            } => Activity::Ran {
-                exit: Some(ran.exit),
-                took_ms: ran.took_ms,
-            },
-            Record::Settled {
-                outcome: Outcome::Sandbox(Err(_)),
-                ..
-            } => Activity::Ran {
-                exit: None,
-                took_ms: 0,
+            } => match used(outcome) {
+                Some(activity) => activity,
+                None => return,
             },
             _ => return,
         };
@@ -138,5 +131,20 @@ fn begun(effect: &Effect) -> Option<Activity> {
             Action::Run(_) | Action::Resume(_) | Action::Destroy => None,
         },
         Op::Deliver(_) | Op::Cancel(_) => None,
+    }
+}
+
+/// What a sandbox shows when something has become of it.
+fn used(outcome: &Result<Done, SandboxFault>) -> Option<Activity> {
+    match outcome {
+        Ok(Done::Ended(Ended { ran, .. })) => Some(Activity::Ran {
+            exit: Some(ran.exit),
+            took_ms: ran.took_ms,
+        }),
+        Ok(Done::Created { .. } | Done::Destroyed) => None,
+        Err(_) => Some(Activity::Ran {
+            exit: None,
+            took_ms: 0,
+        }),
     }
 }

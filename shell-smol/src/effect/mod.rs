@@ -21,12 +21,13 @@ use openpista_core::effect::model::ModelFault;
 use openpista_core::effect::sandbox::SandboxFault;
 use openpista_core::effect::{Chunk, Op, Outcome};
 use openpista_core::gate::Cleared;
-use openpista_core::id::{Attempt, EffectId, SandboxId, Seq};
+use openpista_core::id::{Attempt, EffectId};
 use openpista_core::input::Input;
 use openpista_core::message::Prompt;
+use openpista_core::state::State;
 use smol::LocalExecutor;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
@@ -143,10 +144,12 @@ impl Performer {
         self.executor.spawn(task).detach();
     }
 
-    /// Removes the containers of earlier lives that are not among `owned`: the sandboxes that the
-    /// journal knew at its step `through`. One that cannot be removed now stays for the next life.
-    pub fn sweep(&self, owned: BTreeSet<SandboxId>, through: Seq) {
+    /// Removes the containers of earlier lives that this state knows nothing of. One that cannot be
+    /// removed now stays for the next life.
+    pub fn sweep(&self, state: &State) {
         let hands = Rc::clone(&self.hands);
+        let owned = state.sandboxes().map(|(sandbox, _)| sandbox).collect();
+        let through = state.seq();
         let sweep = async move {
             match hands.sandboxes.docker.sweep(owned, through).await {
                 Ok(0) => {}

@@ -4,7 +4,7 @@
 #![no_main]
 
 // By its file: with the whole shell a build would take as long as all the rest of CI.
-#[allow(dead_code, reason = "the shell needs more of it")]
+#[expect(dead_code, reason = "the shell needs more of it")]
 #[path = "../../../shell-smol/src/source/telegram/update.rs"]
 mod update;
 
