@@ -630,6 +630,14 @@ fn wrong_arguments_are_named_and_leave_nothing() {
             "{ended:?}"
         );
     }
+    let here = yard.arguments(json!({ "command": "echo made > file", "working_dir": "/tmp" }));
+    assert_eq!(here.ran.exit, Exit::Code(0), "{here:?}");
+    let less = json!({ "command": "true", "memory_mb": 100, "pids": 1_000 });
+    let note = yard.arguments(less).note.unwrap();
+    assert!(
+        note.contains("at most 100 MiB of memory, 64 processes"),
+        "{note}"
+    );
     // A program that is not there was not started.
     let fault = yard
         .task(command(json!({ "command": ["no-such-program"] })))

@@ -288,12 +288,24 @@ fn signal_all(group: Pid, signal: Signal) {
     }
 }
 
+/// Kills what a guard has started that was itself killed before it could say what: all are of the
+/// session that it led.
+pub(super) fn kill_session(guard: u32) {
+    let of_session = |process: &Process| i64::from(process.session) == i64::from(guard);
+    for process in processes().iter().filter(|process| of_session(process)) {
+        if let Some(pid) = Pid::from_raw(process.id) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
 /// A line of the system's table of processes.
 #[derive(Clone, Copy)]
 pub(super) struct Process {
     id: i32,
     parent: i32,
     group: i32,
+    session: i32,
     /// How many threads it has, its first included.
     pub(super) threads: u64,
     /// How much memory it holds.
@@ -333,7 +345,8 @@ fn processes() -> Vec<Process> {
             id,
             parent: fields.next()?.parse().ok()?,
             group: fields.next()?.parse().ok()?,
-            threads: fields.nth(14)?.parse().ok()?,
+            session: fields.next()?.parse().ok()?,
+            threads: fields.nth(13)?.parse().ok()?,
             memory_bytes: fields.nth(3)?.parse::<u64>().ok()?.saturating_mul(page),
         })
     })

@@ -1,6 +1,6 @@
 //! The daemon's side of a guarded command: starting it, hearing how it ends, ending it.
 
-use super::guard::{GRACE, HOLD, KILLING, NAME, Report, SUBCOMMAND};
+use super::guard::{GRACE, HOLD, KILLING, NAME, Report, SUBCOMMAND, kill_session};
 use async_io::{Async, Timer};
 use async_process::unix::CommandExt;
 use async_process::{Child, ChildStderr, ChildStdout, Command, Stdio};
@@ -146,8 +146,11 @@ impl Process {
 
     /// The last resort, without the guard's help.
     fn kill(&mut self) {
-        if let Some(group) = self.group {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        match self.group {
+            Some(group) => {
+                let _ = rustix::process::kill_process_group(group, Signal::KILL);
+            }
+            None => kill_session(self.guard.id()),
         }
         let _ = self.guard.kill();
     }

@@ -163,7 +163,8 @@ impl Subprocess {
         let place = Place::find(config, scratch)?;
         let work = place.work(task)?;
         let confinement = decide(self.confinement(), config.unconfined)?;
-        let note = note(config, &confinement, &work);
+        let limits = config.limits(&work);
+        let note = note(&limits, &confinement, &work.ignored);
         let mut env = task::base_env(&place.workspace, &place.scratch.files());
         env.extend(work.env);
         let hold = Hold {
@@ -171,7 +172,7 @@ impl Subprocess {
             args: work.args,
             env,
             input: place.scratch.input(),
-            limits: config.limits(),
+            limits,
             walls: confinement.is_ok().then(|| place.walls()),
         };
         place.write(&hold, task).map_err(|error| {
@@ -222,10 +223,12 @@ fn decide(
 }
 
 impl SubprocessConfig {
-    fn limits(&self) -> Limits {
+    /// The task may have asked for less.
+    fn limits(&self, work: &Work) -> Limits {
+        let least = |ours: u64, asked: Option<u64>| asked.map_or(ours, |asked| asked.min(ours));
         Limits {
-            memory_bytes: self.memory_bytes,
-            processes: self.processes,
+            memory_bytes: least(self.memory_bytes, work.memory_bytes),
+            processes: least(self.processes, work.processes),
             file_bytes: self.file_bytes,
         }
     }
@@ -270,16 +273,7 @@ impl Place {
 }
 
 /// What the model is told of the place that a task ran in.
-fn note(
-    config: &SubprocessConfig,
-    confinement: &Result<Confinement, String>,
-    work: &Work,
-) -> String {
-    let Limits {
-        memory_bytes,
-        processes,
-        file_bytes,
-    } = config.limits();
+fn note(limits: &Limits, confinement: &Result<Confinement, String>, ignored: &[String]) -> String {
     let mut note = match confinement {
         Ok(confinement) => format!(
             "confined by {confinement}: workspace read-only, only $TMPDIR writable, no network, \
@@ -288,12 +282,13 @@ fn note(
         Err(why) => format!("NOT confined ({why}): it ran with all rights of this user"),
     };
     note.push_str(&format!(
-        "; at most {} of memory, {processes} processes, {} a file",
-        size(memory_bytes),
-        size(file_bytes)
+        "; at most {} of memory, {} processes, {} a file",
+        size(limits.memory_bytes),
+        limits.processes,
+        size(limits.file_bytes)
     ));
-    if !work.ignored.is_empty() {
-        let ignored = work.ignored.join(", ");
+    if !ignored.is_empty() {
+        let ignored = ignored.join(", ");
         note.push_str(&format!("; no container, so without effect: {ignored}"));
     }
     note

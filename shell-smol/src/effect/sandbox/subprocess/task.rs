@@ -13,8 +13,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// most 128 KiB on Linux.
 const ENV_BYTES: usize = 100_000;
 
-/// Where a container sees the workspace, so that its paths mean the same here.
-const IN_CONTAINER: &str = "/workspace";
+/// Where a container sees the workspace, and may write: its paths mean the same here.
+const WORKSPACE: &str = "/workspace";
+const SCRATCH: &str = "/tmp";
 
 /// A task as a process.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub(super) struct Work {
     pub(super) dir: PathBuf,
     /// How long it may take, in milliseconds, if the arguments say so.
     pub(super) timeout_ms: Option<u64>,
+    /// How much memory it may use, in bytes, if the arguments say so.
+    pub(super) memory_bytes: Option<u64>,
+    /// How many processes and threads, if the arguments say so.
+    pub(super) processes: Option<u64>,
     /// Arguments that mean nothing to a process.
     pub(super) ignored: Vec<String>,
 }
@@ -112,6 +117,8 @@ fn skill(name: &str, folder: &Path, entry: &str, workspace: &Path) -> Result<Wor
         env: [("OPENPISTA_SKILL".to_owned(), name.to_owned())].into(),
         dir,
         timeout_ms: None,
+        memory_bytes: None,
+        processes: None,
         ignored: Vec::new(),
     })
 }
@@ -142,17 +149,22 @@ fn command(arguments: &str, workspace: &Path, scratch: &Path) -> Result<Work, Sa
         Some(Value::String(dir)) => resolve(&dir, workspace, scratch)?,
         Some(_) => return wrong("`working_dir` must be a string"),
     };
-    let timeout_ms = match fields.remove("timeout_ms").map(|value| value.as_u64()) {
-        None => None,
-        Some(Some(ms)) if ms > 0 => Some(ms),
-        Some(_) => return wrong("`timeout_ms` must be a whole number from 1"),
+    let mut whole = |name: &str| match fields.remove(name).map(|value| value.as_u64()) {
+        None => Ok(None),
+        Some(Some(number)) if number > 0 => Ok(Some(number)),
+        Some(_) => wrong(format!("`{name}` must be a whole number from 1")),
     };
+    let timeout_ms = whole("timeout_ms")?;
+    let memory_bytes = whole("memory_mb")?.map(|mb| mb.saturating_mul(1 << 20));
+    let processes = whole("pids")?;
     Ok(Work {
         program,
         args,
         env,
         dir,
         timeout_ms,
+        memory_bytes,
+        processes,
         ignored: fields.into_iter().map(|(name, _)| name).collect(),
     })
 }
@@ -203,7 +215,9 @@ fn name_is_wrong(name: &str) -> bool {
 
 /// A directory in the workspace or in the sandbox's own place.
 fn resolve(asked: &str, workspace: &Path, scratch: &Path) -> Result<PathBuf, SandboxFault> {
-    let path = match Path::new(asked).strip_prefix(IN_CONTAINER) {
+    let asked_path = Path::new(asked);
+    let path = match asked_path.strip_prefix(WORKSPACE) {
+        _ if asked_path == Path::new(SCRATCH) => scratch.to_owned(),
         Ok(inside) => workspace.join(inside),
         Err(_) => workspace.join(asked),
     };
