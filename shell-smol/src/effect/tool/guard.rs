@@ -13,7 +13,8 @@
 //! and nothing below the guard can stop to ask a person for a password.
 //!
 //! As `openpistacrab __guard --hold FILE` it starts the program that the file tells of, kept within
-//! limits and walls, and ends everything at once when that grows beyond them.
+//! limits and walls, as a [family](super::family) that the kernel counts and ends. It looks itself
+//! how much memory all of it have together, and ends it at once when that is too much.
 //!
 //! It does not use the kernel's parent-death signal, which comes when the *thread* that started
 //! the guard ends and so would kill commands at random in a program with a pool of threads. The
@@ -23,16 +24,19 @@
 //! then ends the command. Whoever kills the guard itself leaves the daemon to kill the process
 //! group; only what had left the group outlives that.
 
-use super::hold::{self, Hold, Limits};
+use super::family::{self, Family};
+use super::hold::{Hold, Limits};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -44,6 +48,9 @@ pub const SUBCOMMAND: &str = "__guard";
 /// The option by which a guard learns of the file with a [`Hold`].
 pub(super) const HOLD: &str = "--hold";
 
+/// The option by which a family's first process learns of the same file.
+pub(super) const INIT: &str = "--init";
+
 /// The name that a guard goes by in lists of processes.
 pub(super) const NAME: &str = "openpista-guard";
 
@@ -53,11 +60,8 @@ pub(super) const GRACE: Duration = Duration::from_millis(500);
 /// How long the guard tries to kill what does not go away, such as a process of another user.
 pub(super) const KILLING: Duration = Duration::from_secs(2);
 
-/// How often a guard looks how many threads the machine has, which costs nothing.
-const GLANCE_EVERY: Duration = Duration::from_millis(10);
-
-/// How often, in glances, it looks at each process that it holds.
-const LOOK_EVERY: u32 = 10;
+/// How often a guard looks at what it holds.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The guard reaps orphans and finds them by their parent: else only the group is known.
 const ADOPTS: bool = cfg!(target_os = "linux");
@@ -67,6 +71,8 @@ const ADOPTS: bool = cfg!(target_os = "linux");
 pub(super) enum Report {
     /// The command runs, and leads this process group.
     Started(Pid),
+    /// What is held is kept so.
+    Kept(String),
     /// The system would not start it.
     Failed(String),
     /// The command ended with this exit code. Others of its group may still run.
@@ -83,6 +89,7 @@ impl Report {
         let (word, rest) = line.split_once(' ')?;
         match word {
             "started" => Some(Report::Started(Pid::from_raw(rest.parse().ok()?)?)),
+            "kept" => Some(Report::Kept(rest.to_owned())),
             "failed" => Some(Report::Failed(rest.to_owned())),
             "exited" => Some(Report::Exited(rest.parse().ok()?)),
             "killed" => Some(Report::Killed(rest.parse().ok()?)),
@@ -96,6 +103,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Report::Started(group) => write!(f, "started {}", group.as_raw_nonzero()),
+            Report::Kept(how) => write!(f, "kept {how}"),
             Report::Failed(why) => write!(f, "failed {}", why.replace('\n', " ")),
             Report::Exited(code) => write!(f, "exited {code}"),
             Report::Killed(signal) => write!(f, "killed {signal}"),
@@ -115,9 +123,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         return ExitCode::from(2);
     };
     let ended = match args.next() {
+        Some(file) if program == INIT => {
+            let door = args.next();
+            family::init(file.as_ref(), door.as_deref().map(Path::new), &control)
+        }
         Some(file) if program == HOLD => Hold::read(file.as_ref()).and_then(|hold| {
-            let usual = hold::go_first();
-            guard(|| hold.start(usual), Some(hold.limits), &control)
+            let family = Family::prepare(&hold);
+            let start = || {
+                let (init, reports) = family.start(file.as_ref())?;
+                Ok((init, Some(reports)))
+            };
+            guard(start, Some(hold.limits), &control)
         }),
         first => {
             let mut command = Command::new(program);
@@ -126,7 +142,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 .args(args)
                 .stdin(Stdio::null())
                 .process_group(0);
-            guard(|| command.spawn(), None, &control)
+            guard(|| Ok((command.spawn()?, None)), None, &control)
         }
     };
     match ended {
@@ -160,19 +176,21 @@ fn control() -> Option<UnixStream> {
 }
 
 /// A guard can say what it likes to a daemon that is gone.
-fn say(mut control: &UnixStream, report: &Report) {
+pub(super) fn say(mut control: &UnixStream, report: &Report) {
     let _ = control.write_all(format!("{report}\n").as_bytes());
 }
 
+/// Starts something, which may report for itself, and guards it.
+///
 /// # Errors
-/// The command was not started.
+/// It was not started.
 fn guard(
-    start: impl FnOnce() -> std::io::Result<Child>,
+    start: impl FnOnce() -> io::Result<(Child, Option<UnixStream>)>,
     limits: Option<Limits>,
     control: &UnixStream,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     stand_apart()?;
-    let null = std::fs::File::options().write(true).open("/dev/null")?;
+    let null = null()?;
     let group = Arc::new(OnceLock::new());
     let ending = thread::Builder::new().spawn({
         let (group, control) = (Arc::clone(&group), control.try_clone()?);
@@ -185,13 +203,16 @@ fn guard(
         let (group, control) = (Arc::clone(&group), control.try_clone()?);
         thread::Builder::new().spawn(move || watch(*group.wait(), limits, &control))?;
     }
-    let child = start()?;
+    let (child, reports) = start()?;
     let leader = Pid::from_child(&child);
     // At once: until then nobody but us could end it.
     say(control, &Report::Started(leader));
-    // Our own hold on the command's output would keep the daemon from seeing its end.
-    let _ = rustix::stdio::dup2_stdout(&null).and(rustix::stdio::dup2_stderr(&null));
+    let_go_of_output(&null);
     let _ = group.set(leader);
+    if let Some(mut reports) = reports {
+        // To its end, which is that of the leader.
+        let _ = io::copy(&mut reports, &mut &*control);
+    }
     reap(leader, control);
     if !ADOPTS {
         let _ = ending.join();
@@ -199,8 +220,18 @@ fn guard(
     Ok(())
 }
 
+/// What swallows everything.
+pub(super) fn null() -> io::Result<File> {
+    File::options().write(true).open("/dev/null")
+}
+
+/// Our own hold on a command's output would keep the daemon from seeing its end.
+pub(super) fn let_go_of_output(null: &File) {
+    let _ = rustix::stdio::dup2_stdout(null).and(rustix::stdio::dup2_stderr(null));
+}
+
 /// Leaves the daemon's session, adopts orphans, and takes a name of its own.
-fn stand_apart() -> std::io::Result<()> {
+pub(super) fn stand_apart() -> io::Result<()> {
     // Fails only for one that leads a group already: started by hand from a shell, say.
     let _ = rustix::process::setsid();
     #[cfg(target_os = "linux")]
@@ -212,7 +243,7 @@ fn stand_apart() -> std::io::Result<()> {
 }
 
 /// Reaps until there is nobody left, and reports the command's own end.
-fn reap(leader: Pid, control: &UnixStream) {
+pub(super) fn reap(leader: Pid, control: &UnixStream) {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == leader => {
@@ -256,16 +287,13 @@ fn end(group: Pid) {
 }
 
 /// Looks again and again whether what is held is within its limits, and ends it when it is not.
-/// It looks at once when the whole machine's number of threads jumps.
 fn watch(group: Pid, limits: Limits, control: &UnixStream) {
-    let before = hold::threads_of_all();
-    for glance in 1_u32.. {
-        thread::sleep(GLANCE_EVERY);
-        let jumped = hold::threads_of_all() > before.saturating_add(limits.processes);
-        if !jumped && !glance.is_multiple_of(LOOK_EVERY) {
-            continue;
-        }
-        if let Some(limit) = limits.exceeded(&descendants()) {
+    loop {
+        thread::sleep(LOOK_EVERY);
+        let mut family = descendants();
+        // Its first process is ours.
+        family.retain(|process| process.id != group.as_raw_nonzero().get());
+        if let Some(limit) = limits.exceeded(&family) {
             say(control, &Report::Exceeded(limit));
             // No pause: what multiplies must not be quicker.
             loop {

@@ -43,6 +43,8 @@ pub(in crate::effect) struct Bounds<'a> {
 pub(in crate::effect) struct Guarded {
     /// How it ended and what it printed.
     pub(in crate::effect) ran: Ran,
+    /// How it was kept, if it was held.
+    pub(in crate::effect) kept: Option<String>,
     /// Which of its limits it went over, so that the guard ended it.
     pub(in crate::effect) exceeded: Option<String>,
 }
@@ -102,6 +104,7 @@ pub(in crate::effect) async fn run(
             stderr: output.stderr.capture.finish(),
             took_ms,
         },
+        kept: process.kept(),
         exceeded: process.exceeded(),
     })
 }

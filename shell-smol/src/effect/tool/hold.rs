@@ -4,13 +4,9 @@
 //! and must not bend the guard: nothing of it reaches the guard but as data.
 //!
 //! The kernel limits each process: its memory, the size of a file it writes, how many files it
-//! has open, and that it leaves no core. It has no good limit for a family of processes:
-//! `RLIMIT_NPROC` counts all that the user runs anywhere, and does not bind root. So that is only
-//! the last resort, set to what the whole machine runs and the family's share on top. The guard
-//! itself looks at the family some times a second, and ends it when it has grown beyond its number
-//! of processes and threads, or beyond its memory, counted as what all of them hold of it together.
-//! To be quicker than what multiplies, the guard goes before everything if it may, and what it
-//! holds goes behind.
+//! has open, and that it leaves no core. How many processes all of its [family](super::family) are
+//! the kernel keeps too where it can; the memory that all hold together the guard counts some times
+//! a second.
 
 use super::guard::Process;
 use crate::effect::sandbox::subprocess::confine::Walls;
@@ -21,7 +17,6 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::thread;
 
 /// A program, and what holds it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,10 +52,8 @@ impl Hold {
         Ok(serde_json::from_slice(&fs::read(file)?)?)
     }
 
-    /// Starts the program, held. What holds it is put on a thread that ends with this: limits
-    /// bind the guard as well, walls only that thread and what it starts.
-    /// It is put a little behind the `usual` niceness.
-    pub(super) fn start(&self, usual: i32) -> io::Result<Child> {
+    /// Starts the program. The walls are closed around this thread, for good.
+    pub(super) fn start(&self) -> io::Result<Child> {
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)
@@ -68,20 +61,12 @@ impl Hold {
             .envs(&self.env)
             .stdin(File::open(&self.input)?)
             .process_group(0);
-        thread::scope(|scope| {
-            let starting = thread::Builder::new().spawn_scoped(scope, || {
-                go_last(usual);
-                self.limits.set()?;
-                if let Some(walls) = &self.walls {
-                    walls.close()?;
-                }
-                command.spawn().map_err(|error| {
-                    let program = self.program.display();
-                    io::Error::new(error.kind(), format!("{program}: {error}"))
-                })
-            })?;
-            let broken = |_| Err(io::Error::other("the guard failed at its work"));
-            starting.join().unwrap_or_else(broken)
+        if let Some(walls) = &self.walls {
+            walls.close()?;
+        }
+        command.spawn().map_err(|error| {
+            let program = self.program.display();
+            io::Error::new(error.kind(), format!("{program}: {error}"))
         })
     }
 }
@@ -98,9 +83,10 @@ impl Limits {
             .then(|| format!("more than {} of memory", size(self.memory_bytes)))
     }
 
-    /// Sets those that the kernel keeps, on this process and what it starts.
+    /// Sets those that the kernel keeps, on this process and what it starts. `processes` is what it
+    /// counts up to.
     #[cfg(target_os = "linux")]
-    fn set(&self) -> io::Result<()> {
+    pub(super) fn set(&self, processes: u64) -> io::Result<()> {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let set = |resource, most: u64| {
             let most = getrlimit(resource)
@@ -115,11 +101,8 @@ impl Limits {
         set(Resource::Core, 0)?;
         set(Resource::Fsize, self.file_bytes)?;
         set(Resource::Nofile, OPEN_FILES)?;
-        set(
-            Resource::Nproc,
-            threads_of_all().saturating_add(self.processes),
-        )?;
-        // The guard has to live under it too.
+        set(Resource::Nproc, processes)?;
+        // The first process has to live under it too.
         set(
             Resource::As,
             self.memory_bytes.max(own_bytes() + SPARE_BYTES),
@@ -128,7 +111,7 @@ impl Limits {
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn set(&self) -> io::Result<()> {
+    pub(super) fn set(&self, _processes: u64) -> io::Result<()> {
         Ok(())
     }
 }
@@ -141,34 +124,11 @@ pub(super) fn threads_of_all() -> u64 {
     all.and_then(|all| all.parse().ok()).unwrap_or(u64::MAX)
 }
 
-/// Puts this thread, and those that it starts, before all others where that is allowed. Returns
-/// its niceness until then.
-#[cfg(target_os = "linux")]
-pub(super) fn go_first() -> i32 {
-    let usual = rustix::process::getpriority_process(None).unwrap_or(0);
-    let _ = rustix::process::setpriority_process(None, -20);
-    usual
-}
-
-/// Puts this thread, and what it starts, a little behind others.
-#[cfg(target_os = "linux")]
-fn go_last(usual: i32) {
-    let _ = rustix::process::setpriority_process(None, (usual + 5).min(19));
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn go_first() -> i32 {
-    0
-}
-
-#[cfg(not(target_os = "linux"))]
-fn go_last(_usual: i32) {}
-
 /// How many files a process may have open.
 #[cfg(target_os = "linux")]
 const OPEN_FILES: u64 = 1_024;
 
-/// What the guard may need more than it has, in bytes of address space.
+/// What the first process may need more than it has, in bytes of address space.
 #[cfg(target_os = "linux")]
 const SPARE_BYTES: u64 = 64 << 20;
 

@@ -3,7 +3,9 @@
 //! [`Tools`] never decides whether a call may run; what reaches it may. It turns every error into
 //! an [`Outcome`], and a [`ToolFault`] from here means that nothing was started.
 
+mod cgroup;
 pub(in crate::effect) mod clip;
+mod family;
 pub mod guard;
 pub(in crate::effect) mod guarded;
 pub(in crate::effect) mod hold;

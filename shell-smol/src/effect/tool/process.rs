@@ -54,6 +54,7 @@ pub(super) struct Process {
     control: Async<UnixStream>,
     inbox: Vec<u8>,
     group: Option<Pid>,
+    kept: Option<String>,
     exceeded: Option<String>,
 }
 
@@ -89,6 +90,7 @@ impl Process {
             control: Async::new(ours)?,
             inbox: Vec::new(),
             group: None,
+            kept: None,
             exceeded: None,
         };
         Ok((process, stdout, stderr))
@@ -99,6 +101,7 @@ impl Process {
         while let Some(report) = self.report().await {
             match report {
                 Report::Started(group) => self.group = Some(group),
+                Report::Kept(how) => self.kept = Some(how),
                 Report::Failed(why) => return End::NotStarted(why),
                 Report::Exited(code) => return End::Exit(Exit::Code(code)),
                 Report::Killed(signal) => return End::Exit(Exit::Signal(signal)),
@@ -117,6 +120,11 @@ impl Process {
             }
             Err(error) => End::NotStarted(error.to_string()),
         }
+    }
+
+    /// How what is held is kept, as the guard tells it.
+    pub(super) fn kept(&self) -> Option<String> {
+        self.kept.clone()
     }
 
     /// The limit that the command went over before its end.
@@ -146,12 +154,10 @@ impl Process {
 
     /// The last resort, without the guard's help.
     fn kill(&mut self) {
-        match self.group {
-            Some(group) => {
-                let _ = rustix::process::kill_process_group(group, Signal::KILL);
-            }
-            None => kill_session(self.guard.id()),
+        if let Some(group) = self.group {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
+        kill_session(self.guard.id());
         let _ = self.guard.kill();
     }
 

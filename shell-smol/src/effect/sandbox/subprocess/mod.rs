@@ -164,7 +164,6 @@ impl Subprocess {
         let work = place.work(task)?;
         let confinement = decide(self.confinement(), config.unconfined)?;
         let limits = config.limits(&work);
-        let note = note(&limits, &confinement, &work.ignored);
         let mut env = task::base_env(&place.workspace, &place.scratch.files());
         env.extend(work.env);
         let hold = Hold {
@@ -192,7 +191,12 @@ impl Subprocess {
             secrets: &config.secrets,
         };
         match guarded::run(&launch, &bounds, stop, progress).await {
-            Ok(Guarded { ran, exceeded }) => {
+            Ok(Guarded {
+                ran,
+                kept,
+                exceeded,
+            }) => {
+                let note = note(&limits, &confinement, kept, &work.ignored);
                 let note = match exceeded {
                     Some(limit) => format!("ended because it used {limit}; {note}"),
                     None => note,
@@ -273,7 +277,12 @@ impl Place {
 }
 
 /// What the model is told of the place that a task ran in.
-fn note(limits: &Limits, confinement: &Result<Confinement, String>, ignored: &[String]) -> String {
+fn note(
+    limits: &Limits,
+    confinement: &Result<Confinement, String>,
+    kept: Option<String>,
+    ignored: &[String],
+) -> String {
     let mut note = match confinement {
         Ok(confinement) => format!(
             "confined by {confinement}: workspace read-only, only $TMPDIR writable, no network, \
@@ -282,11 +291,14 @@ fn note(limits: &Limits, confinement: &Result<Confinement, String>, ignored: &[S
         Err(why) => format!("NOT confined ({why}): it ran with all rights of this user"),
     };
     note.push_str(&format!(
-        "; at most {} of memory, {} processes, {} a file",
+        "; at most {} of memory, {} a file, {} processes",
         size(limits.memory_bytes),
+        size(limits.file_bytes),
         limits.processes,
-        size(limits.file_bytes)
     ));
+    if let Some(how) = kept {
+        note.push_str(&format!(": {how}"));
+    }
     if !ignored.is_empty() {
         let ignored = ignored.join(", ");
         note.push_str(&format!("; no container, so without effect: {ignored}"));
