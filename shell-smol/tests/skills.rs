@@ -130,3 +130,44 @@ fn what_the_budget_leaves_out_can_be_read() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(ended.out, "It says: Ask the harbour.\n");
 }
+
+#[test]
+fn a_workspace_with_the_data_directory_in_it_is_shown_to_no_sandbox() {
+    let server = Server::start(|request| {
+        let messages = request.messages();
+        let results = messages.iter().filter(|message| message["role"] == "tool");
+        let results: Vec<&str> = results.filter_map(|it| it["content"].as_str()).collect();
+        if !results.is_empty() {
+            return Answer::text(results.join("\n"));
+        }
+        let names = ["skill.script", "skill.guest", "container.run"];
+        let names = names.map(|name| request.tool_name(name));
+        let arguments = [
+            "{}",
+            "{}",
+            r#"{"command":"cat .openpistacrab/config.toml"}"#,
+        ];
+        Answer::calls(names.iter().map(String::as_str).zip(arguments))
+    });
+    let home = Home::new();
+    let link = home.path().join("link");
+    std::os::unix::fs::symlink(home.path(), &link).expect("our own");
+    let text = format!("{}[skills]\nworkspace = {link:?}\n", config(&server));
+    std::fs::write(home.data().join("config.toml"), text).expect("our own");
+    for (name, entry) in [("script", "run.sh"), ("guest", "main.wasm")] {
+        let folder = home.path().join("skills").join(name);
+        std::fs::create_dir_all(&folder).expect("our own");
+        let text = format!("---\nname: {name}\ndescription: A {name}.\n---\n");
+        std::fs::write(folder.join("SKILL.md"), text).expect("our own");
+        std::fs::write(folder.join(entry), "(module)").expect("our own");
+    }
+    let ended = home.run(&["run", "--yes", "-e", "show it"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let refused = ended.out.matches("choose another workspace").count();
+    assert_eq!(refused, 3, "{ended:?}");
+    assert!(!ended.out.contains("base_url"), "{ended:?}");
+    let ended = home.run(&["doctor"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let fault = |line: &str| line.starts_with("fault  workspace") && line.contains("is in the");
+    assert!(ended.out.lines().any(fault), "{ended:?}");
+}

@@ -93,7 +93,7 @@ fn check(locations: &Locations, env: &Env, report: Report<'_>) -> Result<(), Err
             report(configuration(&config))?;
             report(provider::check(&config))?;
             report(folder("data dir", &config.data_dir))?;
-            report(folder("workspace", &config.workspace))?;
+            report(workspace(&config))?;
             report(skills::check(&config))?;
             report(sandboxes::docker(&config))?;
             report(sandboxes::confinement(&config))?;
@@ -147,6 +147,17 @@ fn folder(subject: &'static str, path: &Path) -> Finding {
     match there == path {
         true => ok(subject, format!("{shown}")),
         false => ok(subject, format!("{shown}, will be made when it is needed")),
+    }
+}
+
+fn workspace(config: &Config) -> Finding {
+    let subject = "workspace";
+    match super::sandbox::exposed(config) {
+        Some(why) => fault(
+            subject,
+            format!("{why}\nuntil then nothing runs in a sandbox"),
+        ),
+        None => folder(subject, &config.workspace),
     }
 }
 

@@ -1,10 +1,10 @@
 //! The engines of sandboxed work, as the configuration wants them, and the tools that they add.
 
 use crate::config::Config;
-use crate::effect::sandbox::Sandboxes;
 use crate::effect::sandbox::docker::{self, Docker, DockerConfig};
 use crate::effect::sandbox::subprocess::{Subprocess, SubprocessConfig};
 use crate::effect::sandbox::wasm::{Wasm, WasmConfig};
+use crate::effect::sandbox::{self, Sandboxes};
 use crate::secret::Secrets;
 use openpista_core::digest::Digest;
 use openpista_core::message::ToolSpec;
@@ -38,7 +38,17 @@ pub(super) fn engines(config: &Config, shared: Shared) -> Sandboxes {
             secrets: shared.secrets.clone(),
         }),
         subprocess: Subprocess::new(processes(config, shared)),
+        refused: exposed(config),
     }
+}
+
+/// Why the workspace must not be shown to what runs in sandboxes, if so.
+pub(super) fn exposed(config: &Config) -> Option<String> {
+    let own = config.data_dir_of_journal();
+    let private = [config.data_dir.clone(), own.join("scratch"), own];
+    let database = std::iter::once(config.database.as_path());
+    let private = private.iter().map(PathBuf::as_path).chain(database);
+    sandbox::exposed(&config.workspace, private)
 }
 
 /// Docker alone, for whoever only wants to know whether it answers.

@@ -21,8 +21,8 @@
 //! socket cannot be mistaken: it is at its end exactly when the daemon has closed it.
 //!
 //! It also goes by a name of its own, so that killing the daemon by name spares the guard, which
-//! then ends the command. Whoever kills the guard itself leaves the daemon to kill the process
-//! group; only what had left the group outlives that.
+//! then ends the command. Whoever kills the guard itself leaves the daemon to kill its session;
+//! only what had left that outlives it, unless it is a family in a PID namespace.
 
 use super::family::{self, Family};
 use super::hold::{Hold, Limits};
@@ -316,8 +316,7 @@ fn signal_all(group: Pid, signal: Signal) {
     }
 }
 
-/// Kills what a guard has started that was itself killed before it could say what: all are of the
-/// session that it led.
+/// Kills what a guard has started that was itself killed: all are of the session that it led.
 pub(super) fn kill_session(guard: u32) {
     let of_session = |process: &Process| i64::from(process.session) == i64::from(guard);
     for process in processes().iter().filter(|process| of_session(process)) {

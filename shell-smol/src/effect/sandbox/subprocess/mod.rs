@@ -2,11 +2,12 @@
 //! scripts.
 //!
 //! A sandbox is a directory of its own (`scratch`), and its task a process under a
-//! [guard](crate::effect::tool::guard), which keeps it within limits and walls (`confine`) and ends
-//! it with all that it started. It sees the workspace and cannot change it; it can write nothing
-//! but its own directory; it has no network, no environment of ours, no other process's. What
-//! exactly was kept is said with every result, in a note. Where the kernel cannot do this, nothing
-//! runs, unless the configuration says so by name; then the note says that too.
+//! [guard](crate::effect::tool::guard), which keeps it within limits and walls (`confine`), lets the
+//! kernel count what it starts, and ends it with all of that. It sees the workspace and cannot
+//! change it; it can write nothing but its own directory; it has no network, no environment of
+//! ours, no other process's. What exactly was kept is said with every result, in a note. Where the
+//! kernel cannot build the walls, nothing runs, unless the configuration says so by name; then the
+//! note says that too.
 
 pub(in crate::effect) mod confine;
 #[cfg(target_os = "linux")]
@@ -247,12 +248,8 @@ impl Place {
         };
         let workspace = real(&config.workspace)?;
         let scratch = Scratch::at(real(scratch.dir())?);
-        if scratch.dir().starts_with(&workspace) {
-            return Err(unavailable(format!(
-                "the data directory is in the workspace {}, where every task could read it: \
-                 choose another workspace",
-                workspace.display()
-            )));
+        if let Some(why) = super::exposed(&workspace, [scratch.dir()]) {
+            return Err(unavailable(why));
         }
         Ok(Place { workspace, scratch })
     }
