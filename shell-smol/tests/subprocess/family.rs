@@ -425,6 +425,9 @@ fn the_death_of_the_daemon_leaves_nothing_running() {
         let dir = said(&mut victim);
         let family = complete(&dir);
         if both {
+            // It cannot help any more.
+            let daemon = Pid::from_child(&victim);
+            kill_process(daemon, Signal::STOP).unwrap();
             kill(family.guard);
         }
         victim.kill().unwrap();
