@@ -13,7 +13,7 @@
 //! and nothing below the guard can stop to ask a person for a password.
 //!
 //! As `openpistacrab __guard --hold FILE` it starts the program that the file tells of, kept within
-//! limits and walls, as a [family](super::family) that the kernel counts and ends. It looks itself
+//! limits and walls, as a family (`family`) that the kernel counts and ends. It looks itself
 //! how much memory all of it have together, and ends it at once when that is too much.
 //!
 //! It does not use the kernel's parent-death signal, which comes when the *thread* that started
