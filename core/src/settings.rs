@@ -30,11 +30,23 @@ pub struct Settings {
     /// Messages that come by themselves.
     #[serde(default)]
     pub schedule: Vec<JobSpec>,
+    /// Jobs fire in this life. They do not in one that is there for a single conversation: what they
+    /// come to is for the daemon to show. They are armed all the same.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub jobs_fire: bool,
     /// The time zone of jobs that name none, for example `Europe/Berlin`.
     #[serde(default)]
     pub zone: String,
     /// The bounds.
     pub limits: Limits,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 impl Default for Settings {
@@ -49,6 +61,7 @@ impl Default for Settings {
             owners: BTreeSet::new(),
             channel_chars: BTreeMap::new(),
             schedule: Vec::new(),
+            jobs_fire: true,
             zone: String::from("UTC"),
             limits: Limits::default(),
         }

@@ -178,7 +178,7 @@ impl State {
         let turn = turn.map(|(at, id)| (at, Timer::Turn(id)));
         let job = self
             .schedule
-            .deadline()
+            .deadline(self.settings.jobs_fire)
             .map(|(at, id)| (at, Timer::Job(id)));
         [intent, approval, turn, job].into_iter().flatten().min()
     }
@@ -189,7 +189,7 @@ impl State {
             Timer::Recover(_) | Timer::Retry(_) | Timer::Overdue(_) => self.intents.due(timer),
             Timer::Approval(approval) => self.approvals.due(approval),
             Timer::Turn(session) => self.turns.due(session),
-            Timer::Job(job) => self.schedule.due(job),
+            Timer::Job(job) => self.schedule.due(self.settings.jobs_fire, job),
         }
     }
 

@@ -13,6 +13,7 @@ use openpista_core::recover::Past;
 use openpista_core::replay::{Line, Replay};
 use openpista_core::settings::{JobSpec, Missed, Mode, Policy, Settings};
 use openpista_core::time::Time;
+use openpista_core::timer::Timer;
 use openpista_core::{Core, schedule_tools};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,6 +45,7 @@ struct World {
     wall_at_zero: i128,
     schedule: Vec<JobSpec>,
     mode: Mode,
+    jobs_fire: bool,
     lines: Vec<Line>,
     effects: Vec<Effect>,
     /// What the model says next; without, it says that it is done.
@@ -61,6 +63,7 @@ impl World {
             wall_at_zero: i128::from(MONDAY),
             schedule,
             mode: Mode::Full,
+            jobs_fire: true,
             lines: Vec::new(),
             effects: Vec::new(),
             replies: Vec::new(),
@@ -94,6 +97,7 @@ impl World {
             },
             owners: BTreeSet::from(["cli:local".to_string()]),
             schedule: self.schedule.clone(),
+            jobs_fire: self.jobs_fire,
             ..Settings::default()
         };
         self.step(Input::Boot(Box::new(Boot {
@@ -320,6 +324,34 @@ fn what_was_missed_is_skipped_or_done_once() {
     world.pass(HOUR);
     assert_eq!(world.fired.len(), 3, "both go on at 06:00");
     assert_eq!(world.hours(), [1, 6, 6]);
+    world.check();
+}
+
+#[test]
+fn no_job_fires_in_a_life_that_is_there_for_a_conversation_alone() {
+    let once = JobSpec {
+        missed: Missed::Once,
+        ..job("0 * * * *")
+    };
+    let mut world = World::new(vec![once]);
+    world.pass(MINUTE);
+    world.jobs_fire = false;
+    world.restart_after(2 * HOUR);
+    assert_eq!(world.core.deadline(), None, "nothing is waited for");
+    let timer = world.lines.iter().flat_map(|line| &line.records);
+    let job = timer.filter_map(|record| match record {
+        Record::JobArmed { job, .. } => Some(*job),
+        _ => None,
+    });
+    let timer = Timer::Job(job.last().expect("it was armed"));
+    assert!(
+        world.step(Input::Tick(timer)).is_empty(),
+        "not even when it is said"
+    );
+    world.jobs_fire = true;
+    world.restart_after(MINUTE);
+    world.pass(MINUTE);
+    assert_eq!(world.hours(), [1], "it is made up for by the daemon");
     world.check();
 }
 

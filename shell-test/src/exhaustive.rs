@@ -55,6 +55,7 @@ pub fn script() -> Plan {
             batch: 1,
             snapshot_every: 16,
             look_every: 12,
+            passing_every: 0,
             heal_ms: 200_000,
             settings,
         },

@@ -270,6 +270,11 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     (
         16,
+        "a job fires in a life that is there for a conversation",
+        Break::Story(change::fired_in_passing),
+    ),
+    (
+        16,
         "a due time is passed over",
         Break::Story(change::passed_over),
     ),

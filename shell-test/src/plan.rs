@@ -49,6 +49,9 @@ pub struct Rules {
     pub snapshot_every: u64,
     /// The state is looked at after every so many steps.
     pub look_every: u64,
+    /// Every so many lives is one in which no job fires; zero for none.
+    #[serde(default)]
+    pub passing_every: u64,
     /// When faults stop, in milliseconds.
     pub heal_ms: u64,
     /// The operator's choices.
@@ -136,6 +139,7 @@ impl Plan {
                 batch: rng.between(1, 6) as usize,
                 snapshot_every: *rng.pick(&[0, 7, 40]),
                 look_every: rng.between(15, 40),
+                passing_every: *rng.pick(&[0, 0, 2, 3]),
                 heal_ms: 1_500_000,
                 settings,
             },
@@ -194,6 +198,7 @@ pub fn base_settings() -> Settings {
         },
         owners: [OWNER.to_string()].into(),
         schedule: Vec::new(),
+        jobs_fire: true,
         zone: "UTC".into(),
         channel_chars: [("short".to_string(), 80), ("tg".to_string(), 400)].into(),
         limits: Limits {

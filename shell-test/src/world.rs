@@ -347,8 +347,16 @@ impl World {
             let again = Due::Feed(Input::Arrive(arrival));
             self.put(Owner::Process, 3 + index as u64, again);
         }
+        let passing = self
+            .counts
+            .lives
+            .is_multiple_of(self.plan.rules.passing_every);
+        let settings = Settings {
+            jobs_fire: !passing,
+            ..self.settings.clone()
+        };
         Some(Input::Boot(Box::new(Boot {
-            settings: self.settings.clone(),
+            settings,
             unix_ms: self.wall.unix_ms(self.agenda.now()),
         })))
     }

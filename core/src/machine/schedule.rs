@@ -91,13 +91,15 @@ impl Schedule {
             .map(|(id, job)| (*id, job))
     }
 
-    /// A job's timer.
-    pub(crate) fn tick(&self, late_ms: u64, at: Time, id: JobId) -> Due {
+    /// A job's timer, in a life in which jobs fire or do not.
+    pub(crate) fn tick(&self, settings: &Settings, at: Time, id: JobId) -> Due {
         let (Some(job), Some(now)) = (self.jobs.get(&id), self.unix_ms(at)) else {
             return Due::Early;
         };
+        let late_ms = settings.limits.job_late_ms;
         match job.awaits {
             Await::Arming(_) => Due::Arm,
+            Await::Due(_) if !settings.jobs_fire => Due::Early,
             Await::Due(due) if now < due => Due::Early,
             Await::Due(due) if now - due <= late_ms => Due::Fire(due),
             Await::Due(due) => match job.spec.missed {
@@ -122,18 +124,18 @@ impl Schedule {
     }
 
     /// When a job's timer is due, if it runs.
-    pub(crate) fn due(&self, id: JobId) -> Option<Time> {
+    pub(crate) fn due(&self, fire: bool, id: JobId) -> Option<Time> {
         let (then, unix_ms) = self.clock?;
         match self.jobs.get(&id)?.awaits {
             Await::Arming(since) => Some(since),
-            Await::Due(due) => Some(then.after_ms(due.saturating_sub(unix_ms))),
-            Await::Nothing => None,
+            Await::Due(due) if fire => Some(then.after_ms(due.saturating_sub(unix_ms))),
+            Await::Due(_) | Await::Nothing => None,
         }
     }
 
     /// The earliest timer.
-    pub(crate) fn deadline(&self) -> Option<(Time, JobId)> {
-        let due = |id: &JobId| Some((self.due(*id)?, *id));
+    pub(crate) fn deadline(&self, fire: bool) -> Option<(Time, JobId)> {
+        let due = |id: &JobId| Some((self.due(fire, *id)?, *id));
         self.jobs.keys().filter_map(due).min()
     }
 

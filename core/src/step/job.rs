@@ -16,8 +16,8 @@ use serde_json::{Map, Value};
 
 impl Stepping<'_> {
     pub(super) fn job_due(&mut self, job: JobId) {
-        let (late_ms, at) = (self.state.settings.limits.job_late_ms, self.step.at);
-        match self.state.schedule.tick(late_ms, at, job) {
+        let settings = &self.state.settings;
+        match self.state.schedule.tick(settings, self.step.at, job) {
             Due::Early => {}
             Due::Arm => self.arm(job, None),
             Due::Fire(due) => self.fire(job, due),

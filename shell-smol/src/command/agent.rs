@@ -39,6 +39,8 @@ pub(super) struct Extras {
     pub(super) secrets: Vec<(String, Secret)>,
     /// People who may give orders, beside the one at this machine's terminal.
     pub(super) owners: Vec<String>,
+    /// It serves for as long as it is let, so that jobs fire.
+    pub(super) daemon: bool,
     /// The longest text that a channel delivers in one piece, in characters.
     pub(super) channel_chars: BTreeMap<String, usize>,
 }
@@ -86,6 +88,7 @@ impl Agent {
             .chain(sandbox::specs(config))
             .chain(openpista_core::schedule_tools());
         let mut settings = config.settings(&provider.name, &provider.model, offered.collect());
+        settings.jobs_fire = extras.daemon;
         settings.owners.extend(extras.owners);
         settings.channel_chars.extend(extras.channel_chars);
         let hands = Hands {

@@ -40,7 +40,10 @@ pub fn run(config: &Config) -> Result<ExitCode, Error> {
     })?;
     let mut fronts = Fronts::new();
     let over = fronts.add(SELF);
-    let mut extras = Extras::default();
+    let mut extras = Extras {
+        daemon: true,
+        ..Extras::default()
+    };
     let ours = match config.gateway.enabled {
         true => Some(Ours::prepare(config, &mut fronts, &mut extras)?),
         false => None,

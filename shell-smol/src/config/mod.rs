@@ -277,6 +277,7 @@ impl Config {
             owners: BTreeSet::from([OWNER.to_owned()]),
             channel_chars: BTreeMap::new(),
             schedule: self.schedule.clone(),
+            jobs_fire: true,
             zone: self.zone().to_string(),
             limits: self.limits.clone(),
         }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// Law 16: each (job, due time) fires at most once: not before it is due by the clock on the wall,
 /// in the step of its own message, while the job is on the schedule; and one that is late by its
-/// job's own rule. What does not fire is missed on the record, and none of its times is passed over
+/// job's own rule; none in a life that is there for a conversation alone. What does not fire is missed on the record, and none of its times is passed over
 /// in silence.
 pub fn law_16_each_due_time_fires_once(evidence: &Evidence<'_>) -> Verdict {
     let late_ms = evidence.story.plan.rules.settings.limits.job_late_ms;
@@ -28,6 +28,8 @@ pub fn law_16_each_due_time_fires_once(evidence: &Evidence<'_>) -> Verdict {
 #[derive(Debug, Default)]
 struct Schedule {
     wall: Option<(Time, u64)>,
+    /// This life is one in which no job fires.
+    passing: bool,
     jobs: BTreeMap<JobId, Job>,
 }
 
@@ -44,6 +46,7 @@ impl Schedule {
         match record {
             Record::Booted { settings, unix_ms } => {
                 self.wall = Some((line.at, *unix_ms));
+                self.passing = !settings.jobs_fire;
                 self.configure(line.seq, settings);
             }
             Record::ClockSet { unix_ms } => self.wall = Some((line.at, *unix_ms)),
@@ -101,6 +104,9 @@ impl Schedule {
     fn use_up(&mut self, line: &Line, id: JobId, due: u64) -> Result<u64, String> {
         let (then, unix_ms) = self.wall.ok_or("nobody looked at the clock")?;
         let now = unix_ms.saturating_add(line.at.since_ms(then));
+        if self.passing {
+            return Err(format!("{id} is used up in a life in which no job fires"));
+        }
         let job = self.job(id)?;
         if job.due.take() != Some(due) {
             return Err(format!("{id} was not due at {due}"));

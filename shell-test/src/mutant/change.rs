@@ -246,6 +246,16 @@ pub(super) fn fired_early(story: &mut Story) {
     });
 }
 
+pub(super) fn fired_in_passing(story: &mut Story) {
+    story.tamper(|line| {
+        for record in &mut line.records {
+            if let Record::Booted { settings, .. } = record {
+                settings.jobs_fire = false;
+            }
+        }
+    });
+}
+
 pub(super) fn passed_over(story: &mut Story) {
     story.tamper(|line| {
         line.records
