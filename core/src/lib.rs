@@ -14,6 +14,7 @@
 extern crate alloc;
 
 pub mod cron;
+pub mod depth;
 pub mod digest;
 pub mod effect;
 pub mod gate;

@@ -1,6 +1,7 @@
 //! The whole state: what each machine remembers, the rules in force, and the position in the
 //! journal. It changes by `State::evolve` alone, and equal states give equal bytes (law 7).
 
+use crate::depth::Depths;
 use crate::digest::Digest;
 use crate::effect::deliver::{Body, Question};
 use crate::effect::sandbox::Engine;
@@ -144,6 +145,22 @@ impl State {
     /// The skills that are known, in the order of their names.
     pub fn skills(&self) -> &[Skill] {
         self.skills.known()
+    }
+
+    /// How much there is of what comes and goes.
+    pub fn depths(&self) -> Depths {
+        let mut depths = Depths {
+            sessions: self.router.sessions(),
+            questions: self.approvals.open(),
+            effects: self.intents.open(),
+            deliveries: self.outbox.depth(),
+            ..Depths::default()
+        };
+        (depths.turns, depths.messages) = self.turns.depth();
+        for (engine, stage) in self.sandboxes.stages() {
+            *depths.sandboxes.entry((engine, stage)).or_default() += 1;
+        }
+        depths
     }
 
     /// A turn of this session is live.

@@ -225,6 +225,7 @@ fn live<T>(dir: &Path, server: &Server, stay: impl AsyncFnOnce(Person) -> T) -> 
         tools,
         sandboxes: Default::default(),
         fronts,
+        metrics: Default::default(),
     };
     let executor = Rc::new(LocalExecutor::new());
     let (driver, handle) = Driver::new(opened, Secrets::default(), hands, executor.clone());

@@ -11,6 +11,7 @@
 use crate::clock::Clock;
 use crate::effect::{Hands, Performer};
 use crate::journal::{Journal, JournalError, Opened};
+use crate::metrics::Moment;
 use crate::secret::Secrets;
 use async_channel::{Receiver, Sender};
 use async_io::Timer;
@@ -77,6 +78,8 @@ enum Ask {
     Objection(Order, Sender<Option<Refusal>>),
     /// What a question comes to by this answer.
     Decide(ApprovalId, Order, Sender<Answer>),
+    /// How much waits and goes on.
+    Moment(Sender<Moment>),
 }
 
 /// What the loop has to do next.
@@ -172,6 +175,13 @@ impl Handle {
         let ask = Ask::Objection(order.clone(), answer);
         let _ = self.asks.send(ask).await;
         answered.recv().await.ok().flatten()
+    }
+
+    /// How much waits and goes on; none at the end of the loop.
+    pub async fn moment(&self) -> Option<Moment> {
+        let (answer, answered) = async_channel::bounded(1);
+        let _ = self.asks.send(Ask::Moment(answer)).await;
+        answered.recv().await.ok()
     }
 
     /// Asks the loop to end. May be asked again, with less patience.
@@ -345,6 +355,10 @@ impl Driver {
             }
             Ask::MaySpeak(peer, answer) => drop(answer.try_send(state.may_speak(&peer))),
             Ask::Objection(order, answer) => drop(answer.try_send(state.objection(&order))),
+            Ask::Moment(answer) => {
+                let (inputs, depths) = (self.inputs.len(), state.depths());
+                let _ = answer.try_send(Moment { inputs, depths });
+            }
             Ask::Decide(approval, order, answer) => {
                 if let Some(decided) = self.decide(approval, order).await? {
                     let _ = answer.try_send(decided);
@@ -394,7 +408,10 @@ impl Driver {
     async fn commit(&mut self, lines: Vec<Line>) -> Result<(), JournalError> {
         if !lines.is_empty() {
             self.unsaved_steps += lines.len() as u64;
+            let (metrics, began) = (self.performer.metrics().clone(), Instant::now());
+            metrics.decided(&lines);
             self.durable = self.journal.commit(lines).await?;
+            metrics.committed(began.elapsed(), self.journal.last_sync());
         }
         for opened in self.gate.open(self.durable) {
             match opened {

@@ -13,6 +13,7 @@ pub mod config;
 pub mod driver;
 pub mod effect;
 pub mod journal;
+pub mod metrics;
 pub mod secret;
 pub mod skill;
 pub mod source;

@@ -44,6 +44,9 @@ pub enum Engine {
 }
 
 impl Engine {
+    /// All of them.
+    pub const ALL: [Engine; 3] = [Engine::Docker, Engine::Wasm, Engine::Subprocess];
+
     /// As people read it.
     pub fn name(self) -> &'static str {
         match self {
@@ -68,6 +71,18 @@ pub enum Action {
     Resume(Task),
     /// End what runs in it, revoke its token, and remove it. Nothing, when it is gone already.
     Destroy,
+}
+
+impl Action {
+    /// As people know it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Action::Create(_) => "create",
+            Action::Run(_) => "run",
+            Action::Resume(_) => "resume",
+            Action::Destroy => "destroy",
+        }
+    }
 }
 
 /// What is to run in a sandbox.

@@ -22,6 +22,11 @@ pub(crate) struct Approvals {
 }
 
 impl Approvals {
+    /// How many questions wait for a person.
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+
     /// A person's answer; none when the question is not open.
     pub(crate) fn decide(&self, approval: ApprovalId, answer: Answer) -> Option<Record> {
         let sought = self.open.get(&approval)?;

@@ -56,6 +56,11 @@ impl Intents {
         self.open.get(&id).map(|open| &open.effect)
     }
 
+    /// How many effects are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+
     /// How many effects of a session are open.
     pub(crate) fn open_in(&self, session: SessionId) -> usize {
         let effects = self.open.values().map(|open| &open.effect);

@@ -39,6 +39,12 @@ impl Outbox {
         queue.map_or(0, |queue| queue.waiting.len())
     }
 
+    /// How many deliveries wait in all.
+    pub(crate) fn depth(&self) -> usize {
+        let queues = self.lanes.values().flat_map(BTreeMap::values);
+        queues.map(|queue| queue.waiting.len()).sum()
+    }
+
     /// The next deliveries of a session: one for each channel that has none on its way.
     pub(crate) fn next(&self, session: SessionId) -> impl Iterator<Item = &Deliver> {
         let queues = self.lanes.get(&session).into_iter().flatten();

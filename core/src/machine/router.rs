@@ -319,6 +319,11 @@ impl Router {
         Ok(true)
     }
 
+    /// How many sessions there are.
+    pub(crate) fn sessions(&self) -> usize {
+        self.names.len()
+    }
+
     /// The session of that name.
     pub(crate) fn session(&self, name: &str) -> Option<SessionId> {
         self.sessions.get(name).copied()

@@ -8,6 +8,7 @@
 //! A token stands from the moment its sandbox is ready until the task has come to its end. It is
 //! known here by its digest alone, and used up by the one report that it is for.
 
+use crate::depth::Stage;
 use crate::digest::Digest;
 use crate::effect::sandbox::{Action, Done, Engine, SandboxFault, Task, UseSandbox};
 use crate::effect::{Effect, Op, Outcome, Recovery};
@@ -86,6 +87,19 @@ impl Sandboxes {
     /// All that stand, or may.
     pub(crate) fn ids(&self) -> impl Iterator<Item = (SandboxId, Engine)> {
         self.open.iter().map(|(&id, sandbox)| (id, sandbox.engine))
+    }
+
+    /// What each is made of, and how far it is.
+    pub(crate) fn stages(&self) -> impl Iterator<Item = (Engine, Stage)> {
+        self.open.values().map(|sandbox| {
+            let stage = match sandbox.awaits {
+                Await::Created(_) => Stage::Creating,
+                Await::Start => Stage::Ready,
+                Await::Ended(_) => Stage::Busy,
+                Await::Removal | Await::Destroyed(_) => Stage::Draining,
+            };
+            (sandbox.engine, stage)
+        })
     }
 
     /// The sandbox that waits for this effect.

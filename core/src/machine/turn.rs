@@ -60,6 +60,12 @@ impl Turns {
         effect.turn().is_none() || effect.turn() == live()
     }
 
+    /// How many turns are live, and how many messages wait for one.
+    pub(crate) fn depth(&self) -> (usize, usize) {
+        let waiting = self.sessions.values().map(|c| c.waiting.len());
+        (self.live.len(), waiting.sum())
+    }
+
     /// How many messages wait in a session.
     pub(crate) fn waiting(&self, session: SessionId) -> usize {
         self.sessions.get(&session).map_or(0, |c| c.waiting.len())

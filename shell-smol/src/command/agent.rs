@@ -9,6 +9,7 @@ use crate::effect::deliver::Fronts;
 use crate::effect::model::Models;
 use crate::effect::tool::{ToolConfig, Tools};
 use crate::journal::Opened;
+use crate::metrics::{self, Metrics};
 use crate::secret::{Secret, Secrets};
 use crate::skill::Skills;
 use crate::source::{signal, skill, wall};
@@ -17,6 +18,7 @@ use futures_lite::future;
 use openpista_core::input::Input;
 use openpista_core::settings::Settings;
 use smol::LocalExecutor;
+use smol::net::TcpListener;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -30,6 +32,8 @@ pub(super) struct Agent {
     settings: Settings,
     /// For what the front ends have to say.
     pub(super) handle: Handle,
+    /// What is counted.
+    pub(super) metrics: Metrics,
 }
 
 /// What the daemon adds to the configuration.
@@ -87,7 +91,10 @@ impl Agent {
             .into_iter()
             .chain(sandbox::specs(config))
             .chain(openpista_core::schedule_tools());
-        let mut settings = config.settings(&provider.name, &provider.model, offered.collect());
+        let offered: Vec<_> = offered.collect();
+        let names = offered.iter().map(|spec| spec.name.clone());
+        let metrics = Metrics::new(&provider.name, names.collect());
+        let mut settings = config.settings(&provider.name, &provider.model, offered);
         settings.jobs_fire = extras.daemon;
         settings.owners.extend(extras.owners);
         settings.channel_chars.extend(extras.channel_chars);
@@ -96,6 +103,7 @@ impl Agent {
             tools,
             sandboxes,
             fronts,
+            metrics: metrics.clone(),
         };
         let executor = Rc::new(LocalExecutor::new());
         let (driver, handle) = Driver::new(opened, secrets, hands, Rc::clone(&executor));
@@ -110,6 +118,7 @@ impl Agent {
             driver,
             settings,
             handle,
+            metrics,
         })
     }
 
@@ -126,6 +135,17 @@ impl Agent {
     /// daemon: what runs for one message alone leaves it to the next.
     pub(super) fn sweep(&self) {
         self.driver.sweep();
+    }
+
+    /// Answers whoever asks there for what is counted, while the agent lives.
+    pub(super) fn show_metrics(&self, listener: TcpListener) {
+        let handle = self.handle.clone();
+        let look = move || {
+            let handle = handle.clone();
+            async move { handle.moment().await }
+        };
+        let serving = metrics::serve(listener, self.metrics.clone(), look);
+        self.executor.spawn(serving).detach();
     }
 
     /// The provider's name, as people are told of it.

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::driver::{Handle, Leave};
 use crate::effect::deliver::{Event, Fronts};
 use crate::journal::{Journal, Lookup, TokenError, Tokens};
+use crate::metrics::{METRICS_PATH, Metrics};
 use crate::secret::Secret;
 use crate::source::quic::local::{self, Door};
 use crate::source::quic::{self, Gateway, GatewayConfig};
@@ -18,6 +19,8 @@ use crate::source::{cli, signal};
 use async_channel::Receiver;
 use async_io::Timer;
 use futures_lite::{FutureExt, future};
+use smol::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -62,6 +65,9 @@ pub fn run(config: &Config) -> Result<ExitCode, Error> {
         Some(bot) => Some(bot.listen(&agent, &mut said)?),
         None => None,
     };
+    if let Some(listen) = config.metrics.listen {
+        watched(listen, &agent, &mut said)?;
+    }
     said.push_str(&format!(
         "provider: {} ({})\n",
         agent.provider(),
@@ -83,6 +89,23 @@ pub fn run(config: &Config) -> Result<ExitCode, Error> {
     let lived = agent.live(front.serve());
     Door::close(&config.data_dir_of_journal());
     lived.map(|()| ExitCode::SUCCESS)
+}
+
+/// Lets whoever reaches that address read the metrics.
+fn watched(listen: SocketAddr, agent: &Agent, said: &mut String) -> Result<(), Error> {
+    let bound = smol::block_on(TcpListener::bind(listen));
+    let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, listener) = bound.map_err(|error| {
+        Error::failed(format!(
+            "cannot listen on {listen} for [metrics] listen: {error}; choose another address"
+        ))
+    })?;
+    agent.show_metrics(listener);
+    said.push_str(&format!("metrics: http://{address}{METRICS_PATH}\n"));
+    if !address.ip().is_loopback() {
+        tracing::warn!("metrics: {address} is open to other machines, and asks for no token");
+    }
+    Ok(())
 }
 
 fn jobs(count: usize) -> String {
@@ -174,11 +197,13 @@ impl Bot {
                 api_url: Some(config.telegram.api_url.clone()),
                 files_dir: config.received_files(),
                 pace: Pace::default(),
+                metrics: Metrics::default(),
             },
         })
     }
 
-    fn listen(self, agent: &Agent, said: &mut String) -> Result<Telegram, Error> {
+    fn listen(mut self, agent: &Agent, said: &mut String) -> Result<Telegram, Error> {
+        self.config.metrics = agent.metrics.clone();
         said.push_str("telegram: on\n");
         Telegram::start(self.config, agent.handle.clone(), self.events)
             .map_err(|error| Error::failed(format!("cannot start a thread: {error}; start again")))

@@ -174,7 +174,16 @@ pub static KEYS: &[Key] = &[
         c.agent.shutdown_grace_ms = n;
     }),
     switch("gateway.enabled", |c, on| c.gateway.enabled = on),
-    text("gateway.listen", "an address, in quotes", listen),
+    text(
+        "gateway.listen",
+        "an address, in quotes",
+        |config, value| address(value, "4433").map(|address| config.gateway.listen = address),
+    ),
+    text(
+        "metrics.listen",
+        "an address, in quotes",
+        |config, value| address(value, "9464").map(|address| config.metrics.listen = Some(address)),
+    ),
     switch("channels.telegram.enabled", |c, on| c.telegram.enabled = on),
     text(
         "channels.telegram.token",
@@ -450,13 +459,8 @@ fn docker_host(config: &mut Config, value: &str) -> Result<(), String> {
     }
 }
 
-fn listen(config: &mut Config, value: &str) -> Result<(), String> {
+fn address(value: &str, port: &str) -> Result<SocketAddr, String> {
     let value = value.trim().replace("localhost:", "127.0.0.1:");
-    match value.parse::<SocketAddr>() {
-        Ok(address) => {
-            config.gateway.listen = address;
-            Ok(())
-        }
-        Err(_) => Err("an address and a port, such as \"127.0.0.1:4433\"".to_owned()),
-    }
+    let expected = |_| format!("an address and a port, such as \"127.0.0.1:{port}\"");
+    value.parse::<SocketAddr>().map_err(expected)
 }

@@ -20,7 +20,7 @@ use openpista_core::limit::Limits;
 use openpista_core::message::ToolSpec;
 use openpista_core::settings::{JobSpec, Policy, Settings};
 pub use sandbox::{Fallback, Sandbox};
-pub use service::{Gateway, Telegram};
+pub use service::{Gateway, Telegram, Watched};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -58,6 +58,8 @@ pub struct Config {
     pub gateway: Gateway,
     /// The daemon's Telegram bot.
     pub telegram: Telegram,
+    /// What an operator watches.
+    pub metrics: Watched,
     /// Messages that come by themselves.
     pub schedule: Vec<JobSpec>,
     /// What may run, and what must be asked about.
@@ -207,6 +209,7 @@ impl Config {
             sandbox: Sandbox::default(),
             gateway: Gateway::default(),
             telegram: Telegram::default(),
+            metrics: Watched::default(),
             schedule: Vec::new(),
             policy: Policy::default(),
             limits: Limits::default(),

@@ -23,6 +23,13 @@ impl Default for Gateway {
     }
 }
 
+/// `[metrics]`: what an operator watches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// Where Prometheus may ask, over TCP; none when it may not.
+    pub listen: Option<SocketAddr>,
+}
+
 /// `[channels.telegram]`: the bot that people write to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telegram {

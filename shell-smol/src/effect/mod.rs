@@ -13,6 +13,7 @@ use self::deliver::Fronts;
 use self::model::Models;
 use self::sandbox::Sandboxes;
 use self::tool::Tools;
+use crate::metrics::{Kind, Metrics};
 use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
 use openpista_core::effect::cancel::{Cancel, Cancelled};
@@ -30,6 +31,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use std::time::Instant;
 
 /// A request to stop an effect early. It is made when the other end of the channel is dropped or
 /// closed; nothing is ever sent over it.
@@ -64,6 +66,8 @@ pub struct Hands {
     pub sandboxes: Sandboxes,
     /// Shows things to people.
     pub fronts: Fronts,
+    /// Counts what was done.
+    pub metrics: Metrics,
 }
 
 /// Runs effects, each as a task of its own.
@@ -91,6 +95,11 @@ impl Performer {
             inputs,
             running: Rc::default(),
         }
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.hands.metrics
     }
 
     /// The front ends.
@@ -122,6 +131,10 @@ impl Performer {
         };
         let inputs = self.inputs.clone();
         let running = Rc::clone(&self.running);
+        let (metrics, kind) = (self.hands.metrics.clone(), Kind::from(&effect.op));
+        let span =
+            tracing::debug_span!("effect", session = %session, effect = %id, attempt = attempt.0);
+        let began = Instant::now();
         let task = async move {
             let performed = async {
                 match cancelled {
@@ -131,6 +144,9 @@ impl Performer {
             };
             let performed = AssertUnwindSafe(performed).catch_unwind().await;
             if let Some(outcome) = performed.ok().or(after_panic) {
+                let took = began.elapsed();
+                metrics.performed(&kind, &outcome, took);
+                span.in_scope(|| tracing::debug!(took_ms = took.as_millis(), "{kind} ended"));
                 let finish = Input::Finish {
                     effect: id,
                     attempt,

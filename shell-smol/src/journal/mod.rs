@@ -39,6 +39,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use thread::{Request, Writer};
 
 /// A journal that this process writes. Dropping it finishes what was asked, closes the database
@@ -49,6 +50,7 @@ pub struct Journal {
     requests: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
+    sync_ns: Arc<AtomicU64>,
     /// Given up last.
     _lock: Lock,
 }
@@ -92,6 +94,7 @@ impl Journal {
         let (core, unsaved_steps) = restore::restore(&conn, path)?;
         let began_unix_ms = read::began_unix_ms(&conn, path)?;
         let commits = Arc::new(AtomicU64::new(0));
+        let sync_ns = Arc::new(AtomicU64::new(0));
         let writer = Writer {
             durable: restore::last(&conn, path)?,
             conn,
@@ -99,6 +102,7 @@ impl Journal {
             began_unix_ms,
             poisoned: false,
             commits: Arc::clone(&commits),
+            sync_ns: Arc::clone(&sync_ns),
         };
         let (requests, received) = async_channel::unbounded();
         let thread = std::thread::Builder::new()
@@ -110,6 +114,7 @@ impl Journal {
                 requests: Some(requests),
                 thread: Some(thread),
                 commits,
+                sync_ns,
                 _lock: lock,
             },
             core,
@@ -146,6 +151,11 @@ impl Journal {
         state: Vec<u8>,
     ) -> impl Future<Output = Result<(), JournalError>> + Send + use<> {
         answer(self.ask(|answer| Request::Snapshot(seq, state, answer)))
+    }
+
+    /// How long the disk took for the latest commit.
+    pub fn last_sync(&self) -> Duration {
+        Duration::from_nanos(self.sync_ns.load(Ordering::Relaxed))
     }
 
     /// How many commits of steps this process has made durable.

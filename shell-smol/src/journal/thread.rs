@@ -14,6 +14,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// What the thread is asked to do, and where the answer goes.
 pub(super) enum Request {
@@ -30,6 +31,8 @@ pub(super) struct Writer {
     pub(super) durable: Seq,
     pub(super) poisoned: bool,
     pub(super) commits: Arc<AtomicU64>,
+    /// How long the latest sync took, in nanoseconds.
+    pub(super) sync_ns: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -54,9 +57,15 @@ impl Writer {
             return Err(JournalError::Poisoned);
         }
         if let Some(last) = lines.last() {
-            if let Err(error) = write(&mut self.conn, self.began_unix_ms, lines) {
-                self.poisoned = true;
-                return Err(JournalError::database(&self.path, &error));
+            match write(&mut self.conn, self.began_unix_ms, lines) {
+                Ok(sync) => {
+                    let ns = u64::try_from(sync.as_nanos()).unwrap_or(u64::MAX);
+                    self.sync_ns.store(ns, Ordering::Relaxed);
+                }
+                Err(error) => {
+                    self.poisoned = true;
+                    return Err(JournalError::database(&self.path, &error));
+                }
             }
             self.durable = last.seq;
             self.commits.fetch_add(1, Ordering::Relaxed);
@@ -75,7 +84,8 @@ impl Writer {
     }
 }
 
-fn write(conn: &mut Connection, began_unix_ms: u64, lines: &[Line]) -> rusqlite::Result<()> {
+/// Gives how long the disk took: all else here is done in memory.
+fn write(conn: &mut Connection, began_unix_ms: u64, lines: &[Line]) -> rusqlite::Result<Duration> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for line in lines {
         tx.prepare_cached(
@@ -90,7 +100,9 @@ fn write(conn: &mut Connection, began_unix_ms: u64, lines: &[Line]) -> rusqlite:
         ])?;
         projection::project(&tx, began_unix_ms, line.seq, line.at, &line.records)?;
     }
-    tx.commit()
+    let began = Instant::now();
+    tx.commit()?;
+    Ok(began.elapsed())
 }
 
 pub(super) fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {

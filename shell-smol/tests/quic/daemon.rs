@@ -157,6 +157,7 @@ pub(crate) fn prepare(
         tools,
         sandboxes: Default::default(),
         fronts,
+        metrics: Default::default(),
     };
     let (driver, handle) = Driver::new(opened, Secrets::default(), hands, Rc::clone(executor));
     (driver, handle, events, settings)

@@ -84,6 +84,7 @@ impl<'a> Options<'a> {
                 backoff_ms: 50,
                 edit_ms: 20,
             },
+            metrics: Default::default(),
         };
         let telegram = Telegram::start(config, handle.clone(), events).expect("threads");
         Daemon {
@@ -135,6 +136,7 @@ fn prepare(
         tools,
         sandboxes: Default::default(),
         fronts,
+        metrics: Default::default(),
     };
     let opened = Journal::open(&dir.join("memory.db")).expect("a journal");
     let executor = Rc::new(LocalExecutor::new());

@@ -26,6 +26,7 @@ use self::front::Front;
 use self::poll::{Lines, Poller};
 use crate::driver::Handle;
 use crate::effect::deliver::Event;
+use crate::metrics::Metrics;
 use crate::secret::Secret;
 use async_channel::{Receiver, Sender};
 use std::convert::Infallible;
@@ -56,6 +57,8 @@ pub struct TelegramConfig {
     pub files_dir: PathBuf,
     /// How often it does things.
     pub pace: Pace,
+    /// Counts the polls.
+    pub metrics: Metrics,
 }
 
 /// How often things are done.
@@ -111,7 +114,7 @@ impl Telegram {
             words: heard,
             stop: stopped,
         };
-        let poller = Poller::new(api.clone(), config.pace, lines);
+        let poller = Poller::new(api.clone(), config.pace, lines, config.metrics.clone());
         let builder = std::thread::Builder::new().name("telegram-front".to_owned());
         let front =
             builder.spawn(move || Front::run(api, config, handle, words, events, arriving))?;

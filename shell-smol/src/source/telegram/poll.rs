@@ -6,9 +6,10 @@
 //! core knows the rest (law 3). Nothing that goes wrong makes it poll faster: it waits longer each
 //! time, and as long as the server asks for. What the operator has to know is said once.
 
-use super::Pace;
 use super::api::{Api, Fault};
 use super::update::{self, Me, Update};
+use super::{CHANNEL, Pace};
+use crate::metrics::Metrics;
 use async_channel::{Receiver, Sender};
 use async_io::Timer;
 use frankenstein::types::BotCommand;
@@ -58,6 +59,7 @@ pub(super) struct Poller {
     seen: Seen,
     trouble: Option<Trouble>,
     backoff: Duration,
+    metrics: Metrics,
 }
 
 /// What keeps updates from coming.
@@ -70,8 +72,20 @@ enum Trouble {
     Unreachable,
 }
 
+impl Trouble {
+    fn name(self) -> &'static str {
+        match self {
+            Trouble::Unauthorized => "unauthorized",
+            Trouble::Conflict => "conflict",
+            Trouble::RateLimited => "rate_limited",
+            Trouble::Refused => "refused",
+            Trouble::Unreachable => "unreachable",
+        }
+    }
+}
+
 impl Poller {
-    pub(super) fn new(api: Api, pace: Pace, lines: Lines) -> Poller {
+    pub(super) fn new(api: Api, pace: Pace, lines: Lines, metrics: Metrics) -> Poller {
         Poller {
             api,
             pace,
@@ -79,6 +93,7 @@ impl Poller {
             seen: Seen::default(),
             trouble: None,
             backoff: Duration::from_millis(pace.backoff_ms),
+            metrics,
         }
     }
 
@@ -90,6 +105,7 @@ impl Poller {
             self.hear();
             match self.api.updates(self.seen.offset()) {
                 Ok(values) => {
+                    self.metrics.polled(CHANNEL, "ok");
                     self.well();
                     self.hand_on(&values, &me);
                 }
@@ -205,6 +221,7 @@ impl Poller {
             Fault::Unsent(_) | Fault::Unreachable(_) => (Trouble::Unreachable, None),
             _ => (Trouble::Refused, None),
         };
+        self.metrics.polled(CHANNEL, trouble.name());
         if self.trouble.replace(trouble) != Some(trouble) {
             complain(&fault);
         }
