@@ -217,7 +217,7 @@ fn doctor_names_each_fault_and_its_cure() {
     has(found, "warn", " configuration ", "others may read it");
     has(found, "fault", " provider ", "127.0.0.1:9");
     has(found, "fault", " workspace ", "not a folder");
-    has(found, "fault", " database ", "none of ours");
+    has(found, "fault", " database ", "damaged");
     let (works, mended) = mended.split_once("\nTo be mended (3 at fault):\n").unwrap();
     assert!(
         !works.contains("run, repl") && works.contains("skills"),

@@ -88,8 +88,9 @@ fn every_option_of_help_is_in_completions_and_manual_and_no_other() {
 }
 
 fn has(program: &str) -> bool {
-    let status = Command::new(program).arg("--version").stdout(Stdio::null());
-    status.stderr(Stdio::null()).status().is_ok()
+    let mut command = Command::new(program);
+    command.arg("--version").stdout(Stdio::null());
+    command.stderr(Stdio::null()).status().is_ok()
 }
 
 #[test]
@@ -176,7 +177,7 @@ fn the_manual_page_is_one_that_groff_has_nothing_to_say_about() {
     }
     let mut groff = Command::new("groff");
     groff.args(["-man", "-ww", "-Tutf8"]).stdin(Stdio::piped());
-    let groff = groff.stdout(Stdio::piped()).stderr(Stdio::piped());
+    groff.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = groff.spawn().unwrap();
     child
         .stdin

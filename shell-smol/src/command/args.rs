@@ -257,8 +257,9 @@ fn find(
     }
     let others = COMMANDS.iter().filter(|_| spec.is_none());
     let others = others.flat_map(|spec| spec.options);
-    let names = own.iter().chain(GLOBAL).chain(others).map(|opt| opt.long);
-    let near = nearest(written.trim_start_matches('-'), names);
+    let mut names = own.iter().chain(GLOBAL).chain(others).map(|opt| opt.long);
+    let name = written.trim_start_matches('-');
+    let near = nearest(name, names.clone()).or_else(|| names.find(|long| long.starts_with(name)));
     let near = near.map(|near| format!("; did you mean --{near}?"));
     let of = spec.map(|spec| format!(" of {}", spec.name));
     let (of, near) = (of.unwrap_or_default(), near.unwrap_or_default());

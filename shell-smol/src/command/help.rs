@@ -3,6 +3,9 @@
 use super::table::{ABOUT, COMMANDS, EXAMPLES, GLOBAL, Opt, PROGRAM, Spec, VARIABLES, names};
 use std::fmt::Write;
 
+/// Columns of the names, unless one is longer.
+const NAMES: usize = 24;
+
 /// What to print when there is no command.
 pub(super) fn short() -> String {
     let names: Vec<&str> = names().collect();
@@ -52,16 +55,18 @@ fn command(spec: &Spec) -> String {
 }
 
 fn options(out: &mut String, options: &[Opt]) {
-    for opt in options {
+    let written = |opt: &Opt| {
         let short = opt.short.map_or("    ".to_owned(), |c| format!("-{c}, "));
-        let value = opt
-            .value
-            .map(|value| format!(" {value}"))
-            .unwrap_or_default();
-        line(out, &format!("{short}--{}{value}", opt.long), opt.about);
+        let value = opt.value.map(|value| format!(" {value}"));
+        format!("{short}--{}{}", opt.long, value.unwrap_or_default())
+    };
+    let names: Vec<String> = options.iter().map(written).collect();
+    let width = names.iter().map(String::len).max().unwrap_or(0).max(NAMES);
+    for (name, opt) in names.iter().zip(options) {
+        let _ = writeln!(out, "  {name:<width$}  {}", opt.about);
     }
 }
 
 fn line(out: &mut String, name: &str, about: &str) {
-    let _ = writeln!(out, "  {name:<24}  {about}");
+    let _ = writeln!(out, "  {name:<NAMES$}  {about}");
 }

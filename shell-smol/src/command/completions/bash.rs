@@ -30,7 +30,7 @@ _openpistacrab() {
 "#;
 
 const FOUND: &str = r#"                at=$((at + 1))
-                if [[ ${COMP_WORDS[at]} == = ]]; then at=$((at + 1)); fi
+                if [[ ${COMP_WORDS[at]-} == = ]]; then at=$((at + 1)); fi
                 ;;
             -*) ;;
             *) if [[ -z $command ]]; then command=${COMP_WORDS[at]}; else operands=$((operands + 1)); fi ;;

@@ -161,7 +161,7 @@ fn verdict(token: &Secret, api_url: &str, asker: Option<&mut Asker>) -> Result<V
             asker.say(&format!("  {error}"));
             match asker.yes("  Take the token unchecked?", false)? {
                 true => Verdict::Unchecked,
-                false => Verdict::Not("Then once more:".to_owned()),
+                false => Verdict::Not("the token was not taken".to_owned()),
             }
         }
         (Err(error), None) => {
