@@ -8,7 +8,7 @@ mod zsh;
 use super::{Error, print};
 use std::process::ExitCode;
 
-/// Prints the script for a shell, one of [`super::table::SHELLS`].
+/// Prints the script for a shell: bash, zsh or fish.
 ///
 /// # Errors
 /// When the output cannot be written.

@@ -219,7 +219,10 @@ const INIT: Spec = Spec {
         ),
         flag("systemd", "write a unit, so that systemd can run it"),
         flag("enable", "and start it, now and at each login"),
-        flag("yes", "ask nothing: defaults for what no option says"),
+        flag(
+            "yes",
+            "ask nothing: what no option says stays, or is the default",
+        ),
         flag("force", "replace the file that is there; a copy is kept"),
     ],
     more: "At a terminal it asks for what no option says. Without one, name at least --provider, and \

@@ -213,6 +213,12 @@ fn model(
         Ok(found) => Some(found.model),
         // It has a usual one, which can be told without the key.
         Err(ProviderError::MissingKey { .. }) => usual_model(name),
+        Err(ProviderError::MissingModel { base_url }) => {
+            asker.say(&format!(
+                "  {base_url} does not say which models it has: name one."
+            ));
+            None
+        }
         Err(error) => {
             asker.say(&format!("  {}", error.to_string().replace('\n', "\n  ")));
             None
