@@ -10,7 +10,7 @@ use rustix::time::Timespec;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{Config, Editor};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 /// A person at a terminal.
 pub(super) struct Asker {
@@ -154,7 +154,7 @@ fn typed_unseen(question: &str) -> Result<String, Error> {
     line
 }
 
-fn unseen_line(keys: impl Read) -> Result<String, Error> {
+fn unseen_line(keys: impl BufRead) -> Result<String, Error> {
     let mut line = Vec::new();
     for key in keys.bytes() {
         match key.map_err(|error| lost(&error))? {
