@@ -17,6 +17,7 @@ pub mod man;
 pub mod output;
 pub mod repl;
 pub mod replay;
+mod request;
 pub mod run;
 mod sandbox;
 pub mod sessions;
