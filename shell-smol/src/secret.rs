@@ -21,6 +21,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The environment variables that hold secrets of ours. No command sees them.
@@ -37,6 +40,9 @@ pub const SECRET_VARIABLES: [&str; 6] = [
 /// word, and to replace it would make nonsense of innocent text.
 pub const MIN_CHARS: usize = 8;
 
+/// The longest file that holds a secret, in bytes.
+const MAX_BYTES: u64 = 16_384;
+
 /// A secret value. It cannot be printed by accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -45,6 +51,42 @@ impl Secret {
     /// Takes a value; blanks around it, such as a file's last line break, are not part of it.
     pub fn new(value: &str) -> Secret {
         Secret(value.trim().to_owned())
+    }
+
+    /// Reads a value that is alone in a file; `-` is not special here.
+    ///
+    /// # Errors
+    /// Why it cannot be, to follow the file's name.
+    pub fn read_from(path: &Path) -> Result<Secret, String> {
+        let file = File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
+        Secret::read(file)
+    }
+
+    /// Reads a value to the end of what holds it.
+    ///
+    /// # Errors
+    /// Why it cannot be, to follow the name of what holds it.
+    pub fn read(from: impl Read) -> Result<Secret, String> {
+        let mut bytes = Vec::new();
+        let read = from.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+        read.map_err(|error| format!("cannot be read: {error}"))?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(format!("holds more than {MAX_BYTES} bytes"));
+        }
+        let secret = Secret::new(&String::from_utf8_lossy(&bytes));
+        match secret.fault() {
+            Some(fault) => Err(fault.to_owned()),
+            None => Ok(secret),
+        }
+    }
+
+    /// Why this is no key or token, to follow the name of what holds it.
+    pub fn fault(&self) -> Option<&'static str> {
+        match self.0.as_str() {
+            "" => Some("holds nothing"),
+            text if text.chars().all(|c| c.is_ascii_graphic()) => None,
+            _ => Some("holds characters that no key has, such as a blank or a line break"),
+        }
     }
 
     /// The value itself, to be sent to the one it is for.

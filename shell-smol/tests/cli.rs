@@ -28,8 +28,20 @@ fn home() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-const COMMANDS: [&str; 10] = [
-    "run", "repl", "start", "token", "allow", "forbid", "sessions", "export", "replay", "doctor",
+const COMMANDS: [&str; 13] = [
+    "init",
+    "run",
+    "repl",
+    "start",
+    "token",
+    "allow",
+    "forbid",
+    "sessions",
+    "export",
+    "replay",
+    "doctor",
+    "completions",
+    "man",
 ];
 
 #[test]
@@ -99,6 +111,10 @@ fn mistakes_name_the_cause_the_nearest_and_the_help() {
         &["token", "add", "x", "y"],
         &["allow"],
         &["allow", "12345"],
+        &["completions"],
+        &["completions", "tcsh"],
+        &["init", "now"],
+        &["init", "--api-key", "x"],
         &["doctor", "--log", "loud"],
         &["export", "--config"],
         &["repl", "--config", "none.toml"],
@@ -190,14 +206,29 @@ fn doctor_names_each_fault_and_its_cure() {
     std::fs::write(data.join("config.toml"), config).unwrap();
     let (status, out, _) = run(home.path(), &["--data-dir", "data", "doctor"]);
     assert_eq!(status, 1, "{out}");
-    let has = |status: &str, subject: &str, part: &str| {
-        let line = out.lines().find(|line| line.contains(subject)).unwrap();
-        assert!(line.starts_with(status) && line.contains(part), "{line}");
+    let (found, mended) = out.split_once("\nWhat works:\n").unwrap();
+    let has = |text: &str, status: &str, subject: &str, part: &str| {
+        let line = text.lines().find(|line| line.contains(subject)).unwrap();
+        assert!(
+            line.trim_start().starts_with(status) && line.contains(part),
+            "{line}"
+        );
     };
-    has("warn", " configuration ", "chmod 600");
-    has("fault", " provider ", "127.0.0.1:9");
-    has("fault", " workspace ", "move it");
-    has("fault", " database ", "damaged");
+    has(found, "warn", " configuration ", "others may read it");
+    has(found, "fault", " provider ", "127.0.0.1:9");
+    has(found, "fault", " workspace ", "not a folder");
+    has(found, "fault", " database ", "damaged");
+    let (works, mended) = mended.split_once("\nTo be mended (3 at fault):\n").unwrap();
+    assert!(
+        !works.contains("run, repl") && works.contains("skills"),
+        "{works}"
+    );
+    has(mended, "warn", " configuration ", "chmod 600");
+    has(mended, "fault", " provider ", "base_url");
+    has(mended, "fault", " workspace ", "move it");
+    has(mended, "fault", " database ", "database");
+    let lines = found.lines().filter(|line| line.starts_with("fault"));
+    assert_eq!(lines.count(), 3, "{out}");
     assert!(!out.contains("canary"), "{out}");
 }
 

@@ -1,309 +1,21 @@
-//! The command line: one table of commands and options drives parsing, help and suggestions.
+//! The command line, read by the table of commands and options.
 //!
 //! Nothing is read, opened or started here, so that help, version and mistakes answer at once.
 
-use crate::config::Locations;
-use crate::config::key::nearest;
+pub use super::request::{
+    AdmitOptions, Command, ExportOptions, Globals, InitOptions, Parsed, Place, ReplOptions,
+    ReplayOptions, RunOptions, SessionsOptions, TokenOptions,
+};
+use super::table::{COMMANDS, GLOBAL, LEVELS, Opt, SHELLS, Spec, Takes, names};
+use crate::config::key::{MODE_NAMES, nearest};
+use crate::config::{Locations, Provider};
 use lexopt::Arg;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-
-/// What the command line asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Parsed {
-    /// To show a text: help or the version.
-    Show(String),
-    /// To do something.
-    Do(Globals, Command),
-}
-
-/// The options that every command takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Globals {
-    /// `--config` and `--data-dir`.
-    pub locations: Locations,
-    /// `--log`: one of [`LEVELS`].
-    pub log: &'static str,
-}
-
-/// A command with its options.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// One turn.
-    Run(RunOptions),
-    /// A conversation.
-    Repl(ReplOptions),
-    /// The daemon.
-    Start,
-    /// The clients of the gateway.
-    Token(TokenOptions),
-    /// Letting somebody in, or shutting them out again.
-    Admit(AdmitOptions),
-    /// What is remembered.
-    Sessions(SessionsOptions),
-    /// The journal as JSON Lines.
-    Export(ExportOptions),
-    /// Stepping a core through an export.
-    Replay(ReplayOptions),
-    /// A check of everything that the program stands on.
-    Doctor,
-}
-
-/// `run -e TEXT [--session NAME] [--json] [--yes]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunOptions {
-    /// What to say; none means what standard input holds.
-    pub text: Option<String>,
-    /// In which session; the channel's own when none.
-    pub session: Option<String>,
-    /// Print the reply as one JSON object.
-    pub json: bool,
-    /// Allow what the policy would ask about.
-    pub yes: bool,
-}
-
-/// `repl [--session NAME]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplOptions {
-    /// In which session; the channel's own when none.
-    pub session: Option<String>,
-}
-
-/// `token add NAME`, `token list`, `token revoke NAME`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenOptions {
-    /// Make one for a client.
-    Add(String),
-    /// All of them.
-    List,
-    /// Take a client's away.
-    Revoke(String),
-}
-
-/// `allow PEER`, `forbid PEER`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdmitOptions {
-    /// Whom, as `channel:user`.
-    pub peer: String,
-    /// In, or out.
-    pub let_in: bool,
-}
-
-/// `sessions`, `sessions show NAME`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SessionsOptions {
-    /// All of them.
-    List,
-    /// The conversation of one.
-    Show(String),
-}
-
-/// `export [--session NAME] [--redact]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExportOptions {
-    /// Only this session; all when none.
-    pub session: Option<String>,
-    /// Replace what people, models and tools said.
-    pub redact: bool,
-}
-
-/// `replay FILE [--fold]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplayOptions {
-    /// The export; `-` is standard input.
-    pub file: std::path::PathBuf,
-    /// Fold the records instead of deciding them again.
-    pub fold: bool,
-}
-
-/// What `--log` takes, from the quietest to the loudest.
-pub const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// The version, as `--version` prints it.
 const VERSION: &str = concat!("openpistacrab ", env!("CARGO_PKG_VERSION"), "\n");
-
-/// A command as people see it.
-#[derive(Debug)]
-pub(super) struct Spec {
-    pub(super) name: &'static str,
-    /// What follows the name.
-    pub(super) usage: &'static str,
-    pub(super) about: &'static str,
-    pub(super) options: &'static [Opt],
-    /// More to know, then examples.
-    pub(super) more: &'static str,
-}
-
-/// An option as people see it.
-#[derive(Debug)]
-pub(super) struct Opt {
-    pub(super) long: &'static str,
-    pub(super) short: Option<char>,
-    /// The name of its value, if it takes one.
-    pub(super) value: Option<&'static str>,
-    pub(super) about: &'static str,
-}
-
-impl Opt {
-    /// The way it is usually written.
-    fn shown(&self) -> String {
-        let long = || format!("--{}", self.long);
-        self.short.map_or_else(long, |short| format!("-{short}"))
-    }
-}
-
-const fn opt(long: &'static str, value: Option<&'static str>, about: &'static str) -> Opt {
-    Opt {
-        long,
-        short: None,
-        value,
-        about,
-    }
-}
-
-const SESSION: Opt = opt(
-    "session",
-    Some("NAME"),
-    "in this session instead of the usual one",
-);
-
-pub(super) static GLOBAL: &[Opt] = &[
-    opt("config", Some("FILE"), "read this configuration file"),
-    opt(
-        "data-dir",
-        Some("DIR"),
-        "keep everything in DIR (default ~/.openpistacrab)",
-    ),
-    opt(
-        "log",
-        Some("LEVEL"),
-        "off, error, warn (default), info, debug or trace, on stderr",
-    ),
-    Opt {
-        long: "help",
-        short: Some('h'),
-        value: None,
-        about: "show help, for the program or a command",
-    },
-    Opt {
-        long: "version",
-        short: Some('V'),
-        value: None,
-        about: "show the version",
-    },
-];
-
-pub(super) static COMMANDS: &[Spec] = &[
-    Spec {
-        name: "run",
-        usage: "-e TEXT [--session NAME] [--json] [--yes]",
-        about: "say one thing, print the reply",
-        options: &[
-            Opt {
-                long: "execute",
-                short: Some('e'),
-                value: Some("TEXT"),
-                about: "what to say; '-', or no -e and a pipe, reads it from stdin",
-            },
-            SESSION,
-            opt("json", None, "print the reply as one JSON object"),
-            opt("yes", None, "allow what the policy would ask about"),
-        ],
-        more: "The reply goes to stdout, progress to stderr. Exit status: 0 replied, 1 the turn \
-               failed,\n2 usage or configuration.\n\nExamples:\n  \
-               openpistacrab run -e '! uname -a'\n  \
-               openpistacrab run -e 'which files here are larger than 1 MB?' --session disk\n  \
-               git log -5 | openpistacrab run\n",
-    },
-    Spec {
-        name: "repl",
-        usage: "[--session NAME]",
-        about: "have a conversation",
-        options: &[SESSION],
-        more: "In it, /help lists what you can type; /stop or Ctrl-C cancels, /quit leaves.\n\n\
-               Examples:\n  openpistacrab repl\n  openpistacrab repl --session work\n",
-    },
-    Spec {
-        name: "start",
-        usage: "",
-        about: "run as a daemon: the gateway, the channels and the schedule",
-        options: &[],
-        more: "It stays in the foreground and logs to stderr. SIGTERM or Ctrl-C ends it in order; a \
-               second one ends\nit at once, and loses nothing that was confirmed. While it runs, repl \
-               and run talk to it.\n\nExamples:\n  openpistacrab start\n  \
-               systemctl --user enable --now openpistacrab    with packaging/openpistacrab.service\n",
-    },
-    Spec {
-        name: "token",
-        usage: "add NAME | list | revoke NAME",
-        about: "make, list or take away the tokens of the gateway's clients",
-        options: &[],
-        more: "add prints the token on stdout, once; only its hash is kept. A running daemon follows at \
-               once.\n\nExamples:\n  openpistacrab token add laptop\n  \
-               openpistacrab token list\n  openpistacrab token revoke laptop\n",
-    },
-    Spec {
-        name: "allow",
-        usage: "PEER",
-        about: "let somebody in who is not named in the configuration",
-        options: &[],
-        more: "A PEER is CHANNEL:USER, as the bot tells a stranger. forbid takes it back.\n\n\
-               Examples:\n  openpistacrab allow telegram:12345\n",
-    },
-    Spec {
-        name: "forbid",
-        usage: "PEER",
-        about: "shut somebody out again",
-        options: &[],
-        more: "Those whom the configuration names are shut out there.\n\n\
-               Examples:\n  openpistacrab forbid telegram:12345\n",
-    },
-    Spec {
-        name: "sessions",
-        usage: "[show NAME]",
-        about: "list what is remembered, or show one session",
-        options: &[],
-        more: "Examples:\n  openpistacrab sessions\n  openpistacrab sessions show work\n",
-    },
-    Spec {
-        name: "export",
-        usage: "[--session NAME] [--redact]",
-        about: "print the journal as JSON Lines",
-        options: &[
-            opt("session", Some("NAME"), "only this session"),
-            opt(
-                "redact",
-                None,
-                "leave out what people, models and tools said",
-            ),
-        ],
-        more: "Examples:\n  openpistacrab export > journal.jsonl\n  \
-               openpistacrab export --session work --redact > report.jsonl\n",
-    },
-    Spec {
-        name: "replay",
-        usage: "FILE [--fold]",
-        about: "step a fresh core through an export, stop at the first difference",
-        options: &[opt(
-            "fold",
-            None,
-            "fold the records only, decide nothing again",
-        )],
-        more: "FILE is what export printed; '-' reads stdin. Exit status: 0 no difference, 1 a \
-               difference,\n2 usage.\n\nExamples:\n  openpistacrab replay journal.jsonl\n  \
-               openpistacrab export | openpistacrab replay -\n",
-    },
-    Spec {
-        name: "doctor",
-        usage: "",
-        about: "check configuration, provider, Docker, workspace, database",
-        options: &[],
-        more: "Each line says ok, warn or fault, and what to do. Exit status: 0 no fault, 1 a \
-               fault.\n\nExamples:\n  openpistacrab doctor\n  \
-               openpistacrab doctor --config other.toml\n",
-    },
-];
 
 /// A command line that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -360,6 +72,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageEr
                 .value()
                 .map_err(|error| bad(spec, error.to_string()))?,
         };
+        if let Takes::OneOf(known) = opt.takes
+            && chosen(known, &value).is_none()
+        {
+            let (shown, known) = (opt.shown(), known.join(", "));
+            let message = format!("{shown} takes one of {known}, not {value:?}");
+            return Err(bad(spec, message));
+        }
         if words.values.insert(opt.long, value).is_some() {
             return Err(bad(spec, format!("{} is given twice", opt.shown())));
         }
@@ -387,12 +106,18 @@ fn find(
     }
     let others = COMMANDS.iter().filter(|_| spec.is_none());
     let others = others.flat_map(|spec| spec.options);
-    let names = own.iter().chain(GLOBAL).chain(others).map(|opt| opt.long);
-    let near = nearest(written.trim_start_matches('-'), names);
+    let mut names = own.iter().chain(GLOBAL).chain(others).map(|opt| opt.long);
+    let name = written.trim_start_matches('-');
+    let near = nearest(name, names.clone()).or_else(|| names.find(|long| long.starts_with(name)));
     let near = near.map(|near| format!("; did you mean --{near}?"));
     let of = spec.map(|spec| format!(" of {}", spec.name));
     let (of, near) = (of.unwrap_or_default(), near.unwrap_or_default());
     Err(bad(spec, format!("unknown option {written}{of}{near}")))
+}
+
+/// The one of the known words that was written.
+fn chosen(known: &[&'static str], word: &OsStr) -> Option<&'static str> {
+    known.iter().copied().find(|known| word == *known)
 }
 
 fn bad(spec: Option<&Spec>, message: impl Into<String>) -> UsageError {
@@ -416,7 +141,7 @@ impl Words {
         }
         self.command = COMMANDS.iter().find(|spec| spec.name == name);
         if self.command.is_none() {
-            let near = nearest(&name, COMMANDS.iter().map(|spec| spec.name));
+            let near = nearest(&name, names());
             let near = near.map(|near| format!("; did you mean {near}?"));
             let near = near.unwrap_or_default();
             return Err(bad(None, format!("unknown command {name:?}{near}")));
@@ -428,7 +153,7 @@ impl Words {
         let Some(spec) = self.command else {
             return Err(bad(None, super::help::short()));
         };
-        let globals = self.globals(spec)?;
+        let globals = self.globals(spec);
         let command = match spec.name {
             "run" => Command::Run(RunOptions {
                 text: self.text("execute")?.filter(|text| text != "-"),
@@ -459,6 +184,9 @@ impl Words {
                     fold: self.flag("fold"),
                 })
             }
+            "init" => Command::Init(Box::new(self.init()?)),
+            "completions" => Command::Completions(self.shell(spec)?),
+            "man" => Command::Man,
             _ => Command::Doctor,
         };
         if let Some(extra) = self.positionals.first() {
@@ -474,25 +202,87 @@ impl Words {
         Ok(Parsed::Do(globals, command))
     }
 
-    fn globals(&mut self, spec: &Spec) -> Result<Globals, UsageError> {
-        let log = match self.text("log")? {
+    fn globals(&mut self, spec: &Spec) -> Globals {
+        let log = match self.one_of("log", &LEVELS) {
             // A daemon tells what it does to whoever reads its log.
             None if spec.name == "start" => "info",
             None => "warn",
-            Some(level) => match LEVELS.into_iter().find(|known| *known == level) {
-                Some(level) => level,
-                None => {
-                    let known = LEVELS.join(", ");
-                    let message = format!("--log takes one of {known}, not {level:?}");
-                    return Err(bad(Some(spec), message));
-                }
-            },
+            Some(level) => level,
         };
         let locations = Locations {
             config: self.values.remove("config").map(Into::into),
             data_dir: self.values.remove("data-dir").map(Into::into),
         };
-        Ok(Globals { locations, log })
+        Globals { locations, log }
+    }
+
+    fn init(&mut self) -> Result<InitOptions, UsageError> {
+        let owner = self.text("owner")?.map(|id| match id.parse() {
+            Ok(id @ 1..) => Ok(id),
+            _ => {
+                let message = format!("--owner takes a number, such as 12345, not {id:?}");
+                Err(bad(self.command, message))
+            }
+        });
+        let stdin = |place: &Option<Place>| *place == Some(Place::File("-".into()));
+        let api_key = self.place("api-key")?;
+        let telegram_token = self.place("telegram-token")?;
+        if stdin(&api_key) && stdin(&telegram_token) {
+            let message = "only one of the key and the token can come from stdin";
+            return Err(bad(self.command, message));
+        }
+        let enable = self.flag("enable");
+        Ok(InitOptions {
+            provider: self.one_of("provider", &Provider::NAMES),
+            model: self.text("model")?,
+            base_url: self.text("base-url")?,
+            api_key,
+            telegram_token,
+            telegram_api_url: self.text("telegram-api-url")?,
+            owner: owner.transpose()?,
+            policy: self.one_of("policy", &MODE_NAMES),
+            workspace: self.values.remove("workspace").map(Into::into),
+            systemd: self.flag("systemd") || enable,
+            enable,
+            yes: self.flag("yes"),
+            force: self.flag("force"),
+        })
+    }
+
+    /// Where a secret comes from, of the options `--WHAT-file` and `--WHAT-env`.
+    fn place(&mut self, what: &str) -> Result<Option<Place>, UsageError> {
+        let (file, env) = (format!("{what}-file"), format!("{what}-env"));
+        let named = self.values.remove(file.as_str());
+        match (named, self.flag(&env)) {
+            (Some(_), true) => {
+                let message = format!("either --{file} or --{env}, not both");
+                Err(bad(self.command, message))
+            }
+            (Some(path), false) => Ok(Some(Place::File(path.into()))),
+            (None, true) => Ok(Some(Place::Environment)),
+            (None, false) => Ok(None),
+        }
+    }
+
+    fn shell(&mut self, spec: &Spec) -> Result<&'static str, UsageError> {
+        let word = (!self.positionals.is_empty()).then(|| self.positionals.remove(0));
+        let shell = word.as_ref().and_then(|word| chosen(&SHELLS, word));
+        shell.ok_or_else(|| {
+            let known = SHELLS.join(", ");
+            let not = word
+                .map(|word| format!(", not {word:?}"))
+                .unwrap_or_default();
+            bad(
+                Some(spec),
+                format!("completions are for one of {known}{not}"),
+            )
+        })
+    }
+
+    /// A value that is one of these: that was seen to already.
+    fn one_of(&mut self, long: &str, known: &[&'static str]) -> Option<&'static str> {
+        let value = self.values.remove(long)?;
+        chosen(known, &value)
     }
 
     fn sessions(&mut self) -> Result<SessionsOptions, UsageError> {
@@ -698,25 +488,6 @@ mod tests {
         ];
         for (line, command) in lines {
             assert_eq!(parsed(line).1, command, "{line:?}");
-        }
-    }
-
-    #[test]
-    fn no_option_has_the_name_of_another_that_is_known_beside_it() {
-        for spec in COMMANDS {
-            let all = || spec.options.iter().chain(GLOBAL);
-            for opt in all() {
-                let same = |other: &&Opt| {
-                    other.long == opt.long || opt.short.is_some() && other.short == opt.short
-                };
-                assert_eq!(
-                    all().filter(same).count(),
-                    1,
-                    "{} --{}",
-                    spec.name,
-                    opt.long
-                );
-            }
         }
     }
 }

@@ -3,8 +3,10 @@
 //! It changes nothing: what does not exist yet is not made, only whether it could be.
 
 mod provider;
+mod reach;
 mod sandboxes;
 mod skills;
+mod summary;
 
 use super::Error;
 use crate::config::{Config, Env, Locations};
@@ -22,10 +24,15 @@ const FAULT_BYTES: u64 = 10_000_000;
 /// Below this much free space, in bytes, it is time to make room.
 const WARN_BYTES: u64 = 200_000_000;
 
+/// What is said of a lock that somebody holds.
+const HELD: &str = "held by process";
+
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     Ok,
+    /// Not wanted.
+    Off,
     Warn,
     Fault,
 }
@@ -35,44 +42,61 @@ enum Status {
 struct Finding {
     status: Status,
     subject: &'static str,
-    /// What was found, then what to do about it.
+    /// What was found.
     text: String,
+    /// What to do about it, in one line; nothing when all is well.
+    mend: String,
 }
 
 fn ok(subject: &'static str, text: impl Into<String>) -> Finding {
-    finding(Status::Ok, subject, text)
+    finding(Status::Ok, subject, text, "")
 }
 
-fn warn(subject: &'static str, text: impl Into<String>) -> Finding {
-    finding(Status::Warn, subject, text)
+fn off(subject: &'static str, text: impl Into<String>) -> Finding {
+    finding(Status::Off, subject, text, "")
 }
 
-fn fault(subject: &'static str, text: impl Into<String>) -> Finding {
-    finding(Status::Fault, subject, text)
+fn warn(subject: &'static str, text: impl Into<String>, mend: impl Into<String>) -> Finding {
+    finding(Status::Warn, subject, text, mend)
 }
 
-fn finding(status: Status, subject: &'static str, text: impl Into<String>) -> Finding {
+fn fault(subject: &'static str, text: impl Into<String>, mend: impl Into<String>) -> Finding {
+    finding(Status::Fault, subject, text, mend)
+}
+
+fn finding(
+    status: Status,
+    subject: &'static str,
+    text: impl Into<String>,
+    mend: impl Into<String>,
+) -> Finding {
     Finding {
         status,
         subject,
         text: text.into(),
+        mend: mend.into(),
     }
 }
 
-/// Checks everything and prints a line for each check. Exit status 1 when there is a fault.
+/// Checks everything and prints a line for each check, then what works and how to mend what does
+/// not. Exit status 1 when there is a fault.
 pub fn run(locations: &Locations, env: &Env) -> Result<ExitCode, Error> {
     let color = std::io::stdout().is_terminal() && !super::no_color();
-    let mut sound = true;
+    let mut found = Vec::new();
     check(locations, env, &mut |finding| {
-        sound &= finding.status != Status::Fault;
-        super::print(&line(&finding, color)).map(|_| ())
+        super::print(&line(&finding, color))?;
+        found.push(finding);
+        Ok(())
     })?;
+    super::print(&summary::of(&found))?;
+    let sound = found.iter().all(|one| one.status != Status::Fault);
     Ok(ExitCode::from(u8::from(!sound)))
 }
 
 fn line(finding: &Finding, color: bool) -> String {
     let (word, code) = match finding.status {
         Status::Ok => ("ok", 32),
+        Status::Off => ("off", 2),
         Status::Warn => ("warn", 33),
         Status::Fault => ("fault", 31),
     };
@@ -88,7 +112,11 @@ type Report<'a> = &'a mut dyn FnMut(Finding) -> Result<(), Error>;
 
 fn check(locations: &Locations, env: &Env, report: Report<'_>) -> Result<(), Error> {
     match Config::load(locations, env) {
-        Err(error) => report(fault("configuration", error.to_string()))?,
+        Err(error) => report(fault(
+            "configuration",
+            error.to_string(),
+            "correct it there, or write a new one (a copy is kept): openpistacrab init",
+        ))?,
         Ok(config) => {
             report(configuration(&config))?;
             report(provider::check(&config))?;
@@ -99,7 +127,11 @@ fn check(locations: &Locations, env: &Env, report: Report<'_>) -> Result<(), Err
             report(sandboxes::confinement(&config))?;
             report(database(&config.database))?;
             report(disk(&config.database))?;
-            report(lock(&config.database))?;
+            let lock = lock(&config.database);
+            let runs = lock.text.starts_with(HELD);
+            report(lock)?;
+            report(reach::gateway(&config, runs))?;
+            report(reach::telegram(&config))?;
         }
     }
     report(bash())
@@ -115,13 +147,21 @@ fn configuration(config: &Config) -> Finding {
         );
     };
     let shown = file.display();
-    if config.agent.api_key.is_some() && others_may_read(file) {
-        return warn(
-            subject,
-            format!("{shown} holds an api_key and others may read it: chmod 600 {shown}"),
-        );
+    let held = [&config.agent.api_key, &config.telegram.token];
+    let held = held.into_iter().flatten().count();
+    let own = (held > config.secret_files.len()).then_some(file);
+    let mut secret = config.secret_files.iter().chain(own);
+    match secret.find(|path| others_may_read(path)) {
+        None => ok(subject, format!("{shown}")),
+        Some(open) => {
+            let open = open.display();
+            warn(
+                subject,
+                format!("{shown}; {open} holds a secret, and others may read it"),
+                format!("chmod 600 {open}"),
+            )
+        }
     }
-    ok(subject, format!("{shown}"))
 }
 
 /// A folder that is there and writable, or could be made.
@@ -132,16 +172,16 @@ fn folder(subject: &'static str, path: &Path) -> Finding {
         let there = there.display();
         return fault(
             subject,
-            format!("{there} is not a folder: move it, or configure another"),
+            format!("{there} is not a folder"),
+            "move it, or configure another",
         );
     }
     if let Err(error) = rustix::fs::access(&there, Access::WRITE_OK | Access::EXEC_OK) {
         let there = there.display();
         return fault(
             subject,
-            format!(
-                "{there} cannot be written: {error}; change its owner or mode, or configure another"
-            ),
+            format!("{there} cannot be written: {error}"),
+            "change its owner or mode, or configure another",
         );
     }
     match there == path {
@@ -177,24 +217,31 @@ fn database(path: &Path) -> Finding {
             let text = format!("{shown} is of an older version: the next start upgrades it");
             return ok(subject, text);
         }
-        Err(error) => return fault(subject, error.to_string()),
+        Err(error) => {
+            let cure = "do that, or name another file in [database] url";
+            return fault(subject, error.to_string(), cure);
+        }
     }
     match quick_check(path) {
         Err(error) => fault(
             subject,
-            format!("{shown} cannot be checked: {error}; try again, or restore a backup"),
+            format!("{shown} cannot be checked: {error}"),
+            "try again, or restore a backup",
         ),
         Ok(said) if said != "ok" => fault(
             subject,
-            format!("{shown} is damaged: {said}; stop using it and restore a backup"),
+            format!("{shown} is damaged: {said}"),
+            "stop using it, and restore a backup",
         ),
         Ok(_) if rustix::fs::access(path, Access::WRITE_OK).is_err() => fault(
             subject,
-            format!("{shown} cannot be written: change its owner or mode"),
+            format!("{shown} cannot be written"),
+            "change its owner or mode",
         ),
         Ok(_) if others_may_read(path) => warn(
             subject,
-            format!("{shown} holds conversations and others may read it: chmod 600 {shown}"),
+            format!("{shown} holds conversations, and others may read it"),
+            format!("chmod 600 {shown}"),
         ),
         Ok(_) => ok(subject, format!("{shown}, intact")),
     }
@@ -216,13 +263,14 @@ fn disk(database: &Path) -> Finding {
         Err(error) => warn(
             subject,
             format!("cannot tell the free space of {shown}: {error}"),
+            "see that there is room",
         ),
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             let text = format!("{} MB free at {shown}", free / 1_000_000);
             match free {
-                0..FAULT_BYTES => fault(subject, format!("{text}: make room")),
-                FAULT_BYTES..WARN_BYTES => warn(subject, format!("{text}: make room soon")),
+                0..FAULT_BYTES => fault(subject, text, "make room"),
+                FAULT_BYTES..WARN_BYTES => warn(subject, text, "make room soon"),
                 _ => ok(subject, text),
             }
         }
@@ -245,10 +293,14 @@ fn lock(database: &Path) -> Finding {
             let holder = holder.trim().replace('\n', ", ");
             ok(
                 subject,
-                format!("held by process {holder}: a second one would be refused"),
+                format!("{HELD} {holder}: a second one would be refused"),
             )
         }
-        Err(TryLockError::Error(error)) => warn(subject, format!("cannot be asked for: {error}")),
+        Err(TryLockError::Error(error)) => warn(
+            subject,
+            format!("cannot be asked for: {error}"),
+            "see that the data directory is on a file system with locks",
+        ),
     }
 }
 
@@ -263,10 +315,15 @@ fn bash() -> Finding {
             let version = String::from_utf8_lossy(&output.stdout);
             ok(subject, version.trim())
         }
-        Ok(output) => fault(subject, format!("bash does not work: {}", output.status)),
+        Ok(output) => fault(
+            subject,
+            format!("bash does not work: {}", output.status),
+            "install it anew",
+        ),
         Err(error) => fault(
             subject,
-            format!("bash cannot be started: {error}; install it, or put it on the PATH"),
+            format!("bash cannot be started: {error}"),
+            "install it, or put it on the PATH",
         ),
     }
 }
@@ -289,11 +346,8 @@ mod tests {
 
     #[test]
     fn colour_is_only_where_it_is_asked_for() {
-        let finding = fault("disk", "full: make room");
-        assert_eq!(
-            line(&finding, false),
-            "fault  disk           full: make room\n"
-        );
+        let finding = fault("disk", "full", "make room");
+        assert_eq!(line(&finding, false), "fault  disk           full\n");
         assert!(line(&finding, true).starts_with("\x1b[31mfault\x1b[0m"));
     }
 

@@ -1,11 +1,14 @@
 //! Help, made from the table of commands.
 
-use super::args::{COMMANDS, GLOBAL, Opt, Spec};
+use super::table::{ABOUT, COMMANDS, EXAMPLES, GLOBAL, Opt, PROGRAM, Spec, VARIABLES, names};
 use std::fmt::Write;
+
+/// Columns of the names, unless one is longer.
+const NAMES: usize = 24;
 
 /// What to print when there is no command.
 pub(super) fn short() -> String {
-    let names: Vec<&str> = COMMANDS.iter().map(|spec| spec.name).collect();
+    let names: Vec<&str> = names().collect();
     format!(
         "no command given\nusage: openpistacrab [OPTIONS] COMMAND\ncommands: {}",
         names.join(", ")
@@ -21,34 +24,18 @@ pub(super) fn of(spec: Option<&Spec>) -> String {
 }
 
 fn program() -> String {
-    let mut out = String::from(
-        "openpistacrab lets a language model work on this computer for you.\n\n\
-         Usage: openpistacrab [OPTIONS] COMMAND\n\nCommands:\n",
-    );
+    let mut out =
+        format!("{PROGRAM} {ABOUT}.\n\nUsage: {PROGRAM} [OPTIONS] COMMAND\n\nCommands:\n");
     for spec in COMMANDS {
         line(&mut out, spec.name, spec.about);
     }
     out.push_str("\nOptions, before or after the command:\n");
     options(&mut out, GLOBAL);
     out.push_str("\nEnvironment:\n");
-    line(&mut out, "OPENPISTACRAB_CONFIG", "as --config");
-    line(&mut out, "OPENPISTACRAB_DATA_DIR", "as --data-dir");
-    line(
-        &mut out,
-        "OPENPISTACRAB_WORKSPACE",
-        "the directory that commands run in",
-    );
-    line(
-        &mut out,
-        "OPENPISTACRAB_API_KEY",
-        "the provider's key; else OPENAI_API_KEY and others",
-    );
-    line(&mut out, "TELEGRAM_BOT_TOKEN", "the Telegram bot's token");
-    line(&mut out, "NO_COLOR", "no colours");
-    out.push_str(
-        "\nExamples:\n  openpistacrab run -e '! uname -a'     works without any key\n  \
-         openpistacrab repl\n  openpistacrab help run\n",
-    );
+    for (name, about) in VARIABLES {
+        line(&mut out, name, about);
+    }
+    let _ = write!(out, "\n{EXAMPLES}");
     out
 }
 
@@ -68,16 +55,18 @@ fn command(spec: &Spec) -> String {
 }
 
 fn options(out: &mut String, options: &[Opt]) {
-    for opt in options {
+    let written = |opt: &Opt| {
         let short = opt.short.map_or("    ".to_owned(), |c| format!("-{c}, "));
-        let value = opt
-            .value
-            .map(|value| format!(" {value}"))
-            .unwrap_or_default();
-        line(out, &format!("{short}--{}{value}", opt.long), opt.about);
+        let value = opt.value.map(|value| format!(" {value}"));
+        format!("{short}--{}{}", opt.long, value.unwrap_or_default())
+    };
+    let names: Vec<String> = options.iter().map(written).collect();
+    let width = names.iter().map(String::len).max().unwrap_or(0).max(NAMES);
+    for (name, opt) in names.iter().zip(options) {
+        let _ = writeln!(out, "  {name:<width$}  {}", opt.about);
     }
 }
 
 fn line(out: &mut String, name: &str, about: &str) {
-    let _ = writeln!(out, "  {name:<24}  {about}");
+    let _ = writeln!(out, "  {name:<NAMES$}  {about}");
 }

@@ -7,21 +7,27 @@ mod agent;
 pub mod allow;
 pub mod args;
 mod attached;
+pub mod completions;
 pub mod doctor;
 pub mod export;
 mod help;
+pub mod init;
 mod link;
+pub mod man;
 pub mod output;
 pub mod repl;
 pub mod replay;
+mod request;
 pub mod run;
 mod sandbox;
 pub mod sessions;
 pub mod start;
+mod table;
 pub mod token;
 
 use crate::config::{Config, ConfigError, Env};
 use crate::effect::tool::guard;
+use crate::source::signal::Ending;
 use args::{Command, ExportOptions, Globals, Parsed, ReplayOptions, RunOptions, SessionsOptions};
 use std::fmt;
 use std::io::{IsTerminal, Read, Write};
@@ -48,6 +54,14 @@ impl Error {
         Error {
             message: message.into(),
             status: 2,
+        }
+    }
+
+    /// The person left by Ctrl-C or Ctrl-D: the exit status is that of the signal.
+    pub fn left(message: impl Into<String>) -> Error {
+        Error {
+            message: message.into(),
+            status: Ending::Interrupt.exit_code(),
         }
     }
 }
@@ -114,6 +128,9 @@ fn carry_out(globals: &Globals, command: Command) -> Result<ExitCode, Error> {
         Command::Export(options) => export(load()?, options),
         Command::Replay(options) => replay(options),
         Command::Doctor => doctor::run(locations, &env),
+        Command::Init(options) => init::run(locations, &env, &options),
+        Command::Completions(shell) => completions::run(shell),
+        Command::Man => man::run(),
     }
 }
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 /// Where the home directory is, for `~`.
 pub const HOME: &str = "HOME";
+/// Where systemd finds the units of a user; `~/.config` when unset.
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// The configuration file, as `--config` names it.
 pub const CONFIG: &str = "OPENPISTACRAB_CONFIG";
 /// The data directory, as `--data-dir` names it.
@@ -46,7 +48,7 @@ impl Env {
     /// What `look_up` gives for each variable that we know.
     pub fn read(look_up: impl Fn(&str) -> Option<std::ffi::OsString>) -> Env {
         let set = |name: &&str| look_up(name).filter(|value| !value.is_empty());
-        let paths = [HOME, CONFIG, DATA_DIR, WORKSPACE].into_iter();
+        let paths = [HOME, XDG_CONFIG_HOME, CONFIG, DATA_DIR, WORKSPACE].into_iter();
         let paths = paths.filter_map(|name| Some((name, PathBuf::from(set(&name)?))));
         let secret = |name| {
             let secret = Secret::new(&set(&name)?.into_string().ok()?);

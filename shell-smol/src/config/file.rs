@@ -5,9 +5,10 @@
 
 use super::key::{KEYS, Key, Kind, LATER, MODES, SCHEDULE};
 use super::{Config, ConfigError, expand};
+use crate::secret::Secret;
 use openpista_core::settings::Mode;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -87,14 +88,13 @@ impl Reader<'_> {
                 set(self.config, text).map_err(|expected| self.wrong(at, key, &expected))
             }
             (Kind::Path { set }, DeValue::String(text)) => {
-                let text = text.strip_prefix("sqlite://").unwrap_or(text);
-                if text.is_empty() || text.contains("://") {
-                    return Err(self.wrong(at, key, "the path of a file or folder"));
-                }
-                let folder = self.path.parent().unwrap_or(Path::new(""));
-                let path = folder.join(expand(Path::new(text), &self.config.env)?);
+                let path = self.resolved(at, key, text)?;
                 set(self.config, path);
                 Ok(())
+            }
+            (Kind::SecretFile { field }, DeValue::String(text)) => {
+                let path = self.resolved(at, key, text)?;
+                self.secret(at, key, path, *field)
             }
             (Kind::Whole { range, set }, DeValue::Integer(number)) => {
                 let number = i64::from_str_radix(number.as_str(), number.radix());
@@ -132,6 +132,37 @@ impl Reader<'_> {
             }
             _ => Err(self.wrong(at, key, &key.kind.expected())),
         }
+    }
+
+    fn resolved(&self, at: usize, key: &Key, text: &str) -> Result<PathBuf, ConfigError> {
+        let text = text.strip_prefix("sqlite://").unwrap_or(text);
+        if text.is_empty() || text.contains("://") {
+            return Err(self.wrong(at, key, "the path of a file or folder"));
+        }
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        Ok(folder.join(expand(Path::new(text), &self.config.env)?))
+    }
+
+    fn secret(
+        &mut self,
+        at: usize,
+        key: &Key,
+        path: PathBuf,
+        field: fn(&mut Config) -> &mut Option<Secret>,
+    ) -> Result<(), ConfigError> {
+        if field(self.config).is_some() {
+            let other = key.path.trim_end_matches("_file");
+            let message = format!("{} stands beside {other}: keep one of them", key.path);
+            return Err(self.refuse(at, message));
+        }
+        let secret = Secret::read_from(&path).map_err(|why| {
+            let shown = path.display();
+            let cure = "let it hold the secret alone, in one line";
+            self.refuse(at, format!("{}: {shown} {why}; {cure}", key.path))
+        })?;
+        *field(self.config) = Some(secret);
+        self.config.secret_files.push(path);
+        Ok(())
     }
 
     /// Reads `name = mode` lines. A name with a dot may be written with or without quotes, which

@@ -3,7 +3,7 @@
 //! The table drives reading, refusing and the tests that hold `config.example.toml` to it. A key
 //! is here only when this version obeys it.
 
-use super::{Config, Fallback, Provider};
+use super::{Config, Env, Fallback, Provider};
 use crate::secret::Secret;
 use openpista_core::cron::Zone;
 use openpista_core::settings::Mode;
@@ -44,6 +44,11 @@ pub enum Kind {
     Path {
         /// Stores it.
         set: fn(&mut Config, std::path::PathBuf),
+    },
+    /// A file that holds a secret; the path is as for [`Kind::Path`].
+    SecretFile {
+        /// Where the secret goes, unless the key beside it, without `_file`, has put one there.
+        field: fn(&mut Config) -> &mut Option<Secret>,
     },
     /// A whole number.
     Whole {
@@ -100,6 +105,7 @@ impl Kind {
         match self {
             Kind::Text { expected, .. } => (*expected).to_owned(),
             Kind::Path { .. } => "the path of a file or folder, in quotes".to_owned(),
+            Kind::SecretFile { .. } => "the path of a file, in quotes".to_owned(),
             Kind::Whole { range, .. } => {
                 format!("a whole number from {} to {}", range.start(), range.end())
             }
@@ -119,6 +125,9 @@ pub(super) const SCHEDULE: &str = "schedule";
 /// The modes of a policy, as errors list them.
 pub(super) const MODES: &str = "\"full\", \"ask\" or \"read-only\"";
 
+/// The names of the modes.
+pub const MODE_NAMES: [&str; 3] = ["ask", "full", "read-only"];
+
 /// What becomes of work without Docker, as errors list it.
 const FALLBACKS: &str = "\"subprocess\" or \"refuse\"";
 
@@ -133,6 +142,11 @@ const fn text(
     set: fn(&mut Config, &str) -> Result<(), String>,
 ) -> Key {
     let kind = Kind::Text { expected, set };
+    Key { path, kind }
+}
+
+const fn secret_file(path: &'static str, field: fn(&mut Config) -> &mut Option<Secret>) -> Key {
+    let kind = Kind::SecretFile { field };
     Key { path, kind }
 }
 
@@ -158,6 +172,7 @@ pub static KEYS: &[Key] = &[
     text("agent.api_key", "a key, in quotes", |c, v| {
         filled(v, "a key, not empty").map(|v| c.agent.api_key = Some(Secret::new(v)))
     }),
+    secret_file("agent.api_key_file", |c| &mut c.agent.api_key),
     text("agent.base_url", "a URL, in quotes", base_url),
     whole("agent.max_tool_rounds", 1..=1_000, |c, n| {
         c.limits.max_tool_rounds = n as u16;
@@ -194,6 +209,7 @@ pub static KEYS: &[Key] = &[
             Ok(())
         },
     ),
+    secret_file("channels.telegram.token_file", |c| &mut c.telegram.token),
     Key {
         path: "channels.telegram.allowed_users",
         kind: Kind::Ids {
@@ -384,6 +400,16 @@ pub static KEYS: &[Key] = &[
         c.limits.same_result = n as u16;
     }),
 ];
+
+/// What a text for this key must be instead, if the key does not take it.
+pub fn fault_of(path: &str, text: &str) -> Option<String> {
+    let key = KEYS.iter().find(|key| key.path == path)?;
+    let mut scratch = Config::defaults(std::path::PathBuf::new(), Env::default());
+    match &key.kind {
+        Kind::Text { set, .. } => set(&mut scratch, text).err(),
+        _ => None,
+    }
+}
 
 /// A policy mode by its name.
 pub fn mode(text: &str) -> Option<Mode> {

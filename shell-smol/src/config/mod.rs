@@ -5,6 +5,7 @@
 //! anything leaves here as the core's [`Settings`], without secrets.
 
 pub mod env;
+pub mod example;
 mod file;
 pub mod key;
 mod prompt;
@@ -42,6 +43,8 @@ pub struct Locations {
 pub struct Config {
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
+    /// The files that secrets were read from.
+    pub secret_files: Vec<PathBuf>,
     /// Where the program keeps what is its own.
     pub data_dir: PathBuf,
     /// The journal's database file.
@@ -138,6 +141,17 @@ impl Provider {
         Provider::Custom,
     ];
 
+    /// Their names.
+    pub const NAMES: [&str; 8] = {
+        let mut names = [""; 8];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = Provider::ALL[at].name();
+            at += 1;
+        }
+        names
+    };
+
     /// The name in the configuration file.
     pub const fn name(self) -> &'static str {
         match self {
@@ -174,20 +188,45 @@ impl Default for Tools {
 impl Config {
     /// Reads the file, if there is one, and joins it with the environment.
     pub fn load(locations: &Locations, env: &Env) -> Result<Config, ConfigError> {
-        let data_dir = data_dir(locations, env)?;
-        let named = locations.config.as_ref().or(env.path(env::CONFIG));
-        let mut config = Config::defaults(data_dir, env.clone());
-        let path = match named {
-            Some(path) => path.clone(),
-            None => config.data_dir.join("config.toml"),
-        };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                config.file = Some(path.clone());
-                file::apply(&mut config, &path, &text)?;
-            }
-            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {}
+        let path = Config::path(locations, env)?;
+        let named = locations.config.is_some() || env.path(env::CONFIG).is_some();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if !named && error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(unreadable(&path, &error)),
+        };
+        Config::join(locations, env, text.map(|text| (path, text)))
+    }
+
+    /// What holds without a file.
+    ///
+    /// # Errors
+    /// When the home directory is needed and unknown.
+    pub fn without_file(locations: &Locations, env: &Env) -> Result<Config, ConfigError> {
+        Config::join(locations, env, None)
+    }
+
+    /// Where the file is, or would be.
+    ///
+    /// # Errors
+    /// When the home directory is needed and unknown.
+    pub fn path(locations: &Locations, env: &Env) -> Result<PathBuf, ConfigError> {
+        match locations.config.as_ref().or(env.path(env::CONFIG)) {
+            Some(path) => Ok(path.clone()),
+            None => Ok(data_dir(locations, env)?.join("config.toml")),
+        }
+    }
+
+    /// Defaults, then the file, then the environment.
+    fn join(
+        locations: &Locations,
+        env: &Env,
+        file: Option<(PathBuf, String)>,
+    ) -> Result<Config, ConfigError> {
+        let mut config = Config::defaults(data_dir(locations, env)?, env.clone());
+        if let Some((path, text)) = file {
+            config.file = Some(path.clone());
+            file::apply(&mut config, &path, &text)?;
         }
         if let Some(workspace) = env.path(env::WORKSPACE) {
             config.workspace = expand(workspace, env)?;
@@ -201,6 +240,7 @@ impl Config {
     fn defaults(data_dir: PathBuf, env: Env) -> Config {
         Config {
             file: None,
+            secret_files: Vec::new(),
             database: data_dir.join("memory.db"),
             workspace: data_dir.join("workspace"),
             data_dir,
@@ -295,7 +335,7 @@ fn data_dir(locations: &Locations, env: &Env) -> Result<PathBuf, ConfigError> {
 }
 
 /// Puts the home directory in the place of a leading `~`.
-fn expand(path: &Path, env: &Env) -> Result<PathBuf, ConfigError> {
+pub(crate) fn expand(path: &Path, env: &Env) -> Result<PathBuf, ConfigError> {
     let Ok(rest) = path.strip_prefix("~") else {
         return Ok(path.to_owned());
     };

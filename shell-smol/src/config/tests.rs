@@ -1,11 +1,10 @@
 //! What a configuration does, and what a wrong one says.
 
+use super::example::{EXAMPLE, Value, filled};
 use super::key::{KEYS, Kind, LATER};
 use super::*;
 use openpista_core::settings::Mode;
 use std::ffi::OsString;
-
-const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 fn env(pairs: &'static [(&'static str, &'static str)]) -> Env {
     Env::read(|name| {
@@ -88,7 +87,12 @@ fn the_example_shows_every_key_with_its_default() {
             );
         }
     }
-    let config = load(&text).unwrap();
+    // These stand for their neighbours, and for files that are not there.
+    let text: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.contains("_file = "))
+        .collect();
+    let config = load(&text.join("\n")).unwrap();
     let defaults = Config::defaults("/data".into(), env(&[]));
     assert_eq!(config.limits, defaults.limits);
     assert_eq!(config.tools, defaults.tools);
@@ -335,4 +339,105 @@ fn the_bot_token_of_the_environment_wins() {
     let names: Vec<&str> = config.secrets().map(|(name, _)| name).collect();
     assert_eq!(names, ["TELEGRAM_BOT_TOKEN", "channels.telegram.token"]);
     assert!(!format!("{config:?}").contains("canary"));
+}
+
+/// The reverse of what is above: the example shows nothing that is no key.
+#[test]
+fn every_line_of_the_example_that_looks_like_a_key_is_one() {
+    let (keys, _) = EXAMPLE.split_once("#\n# [[schedule]]\n").unwrap();
+    let mut section = "";
+    let mut found = 0;
+    for line in keys.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            section = name;
+        }
+        let name = line
+            .strip_prefix("# ")
+            .and_then(|line| line.split_once(" = "));
+        let Some((name, _)) = name.filter(|(name, _)| !name.contains(' ')) else {
+            continue;
+        };
+        let name = name.trim_matches('"');
+        let key = KEYS
+            .iter()
+            .any(|key| key.path == format!("{section}.{name}"));
+        let row = || {
+            KEYS.iter()
+                .any(|key| key.path == section && key.kind.knows(name))
+        };
+        assert!(key || row(), "[{section}] has no {name}");
+        found += 1;
+    }
+    assert!(found > 60, "{found}");
+}
+
+#[test]
+fn every_key_can_be_set_in_the_example() {
+    for key in KEYS {
+        let value = match &key.kind {
+            Kind::Modes { .. } => continue,
+            Kind::Switch { .. } => Value::Switch(true),
+            Kind::Ids { .. } => Value::Ids(BTreeSet::from([7, 12])),
+            _ => Value::Text("a \"b\" \\ \u{7f} ä".to_owned()),
+        };
+        let text = filled(&BTreeMap::from([(key.path, value.clone())]));
+        let table: toml::Table = text.parse().unwrap_or_else(|e| panic!("{}: {e}", key.path));
+        let mut at = toml::Value::Table(table);
+        for part in key.path.split('.') {
+            at = at[part].clone();
+        }
+        match value {
+            Value::Text(text) => assert_eq!(at.as_str(), Some(text.as_str())),
+            Value::Switch(on) => assert_eq!(at.as_bool(), Some(on)),
+            Value::Ids(ids) => assert_eq!(at.as_array().map(Vec::len), Some(ids.len())),
+        }
+        // Nothing else has changed: one line for one line, below what says who wrote it.
+        let changed = text.lines().rev().zip(EXAMPLE.lines().rev());
+        assert_eq!(
+            changed.filter(|(now, before)| now != before).count(),
+            1,
+            "{}",
+            key.path
+        );
+    }
+}
+
+#[test]
+fn a_secret_can_be_alone_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, key) = (dir.path().join("c.toml"), dir.path().join("key"));
+    let locations = Locations {
+        config: Some(config.clone()),
+        data_dir: Some("/data".into()),
+    };
+    let load = |text: &str, secret: &str| {
+        std::fs::write(&config, text).unwrap();
+        std::fs::write(&key, secret).unwrap();
+        Config::load(&locations, &env(&[])).map_err(|error| error.to_string())
+    };
+    let text = "[agent]\napi_key_file = \"key\"\n[channels.telegram]\ntoken_file = \"key\"";
+    let loaded = load(text, "canary-key\n").unwrap();
+    assert_eq!(loaded.agent.api_key, Some(Secret::new("canary-key")));
+    assert_eq!(loaded.bot_token(), Some(&Secret::new("canary-key")));
+    assert_eq!(loaded.secret_files, [key.clone(), key.clone()]);
+    assert_eq!(loaded.secrets().count(), 2);
+    for (secret, why) in [
+        ("", "holds nothing"),
+        ("canary two", "holds characters"),
+        ("canary\nlines", "holds characters"),
+        (&"canary".repeat(5_000), "holds more than"),
+    ] {
+        let error = load(text, secret).unwrap_err();
+        assert!(error.contains("c.toml:2: agent.api_key_file: "), "{error}");
+        assert!(error.contains(why) && !error.contains("canary"), "{error}");
+    }
+    for both in [
+        "api_key = \"x\"\napi_key_file = \"key\"",
+        "api_key_file = \"key\"\napi_key = \"x\"",
+    ] {
+        let error = load(&format!("[agent]\n{both}"), "canary").unwrap_err();
+        assert!(error.contains("keep one of them"), "{error}");
+    }
+    let missing = load("[agent]\napi_key_file = \"none\"", "x").unwrap_err();
+    assert!(missing.contains("none cannot be read"), "{missing}");
 }

@@ -122,6 +122,11 @@ impl Home {
 
     /// Starts it at a terminal of its own.
     pub fn at_terminal(&self, args: &[&str]) -> Terminal {
+        self.terminal_of(env!("CARGO_BIN_EXE_openpistacrab"), args)
+    }
+
+    /// Starts any program so.
+    pub fn terminal_of(&self, program: &str, args: &[&str]) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
         grantpt(&master).expect("ours");
         unlockpt(&master).expect("ours");
@@ -131,7 +136,7 @@ impl Home {
             let mut options = OpenOptions::new();
             Stdio::from(options.read(true).write(true).open(name).expect("ours"))
         };
-        let mut command = self.program(args);
+        let mut command = self.command(program, args);
         command.env("TERM", "xterm").env("NO_COLOR", "1");
         command.stdin(side()).stdout(side()).stderr(side());
         let child = command.spawn().expect("the program");

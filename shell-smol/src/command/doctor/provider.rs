@@ -17,13 +17,16 @@ const NAMED: usize = 5;
 pub(super) fn check(config: &Config) -> Finding {
     let chosen = match config.provider() {
         Ok(chosen) => chosen,
-        Err(error) => return fault(SUBJECT, error.to_string()),
+        Err(error) => {
+            let cure = "do that, or name provider and key anew: openpistacrab init";
+            return fault(SUBJECT, error.to_string(), cure);
+        }
     };
     let why = why(config, &chosen);
     match &chosen.endpoint {
         Endpoint::Builtin => ok(
             SUBJECT,
-            format!("builtin, {why}: it follows simple rules; give a key for a real model"),
+            format!("builtin, {why}: it follows simple rules; openpistacrab init adds a real one"),
         ),
         Endpoint::Http { base_url, key, .. } => {
             let place = format!("{}, {why}: {base_url}", chosen.name);
@@ -55,13 +58,13 @@ fn judge(place: &str, model: &str, answer: Answer) -> Finding {
     match answer {
         Err(error) => fault(
             SUBJECT,
-            format!("{place} cannot be reached: {error}; check base_url and the network"),
+            format!("{place} cannot be reached: {error}"),
+            "check [agent] base_url and the network, and that the server runs",
         ),
         Ok((status @ (401 | 403), _)) => fault(
             SUBJECT,
-            format!(
-                "{place} refuses the key ({status}): check that it is right and for this server"
-            ),
+            format!("{place} refuses the key ({status})"),
+            "give the right key for this server: openpistacrab init, or see [agent]",
         ),
         Ok((200..300, models)) if models.is_empty() || models.iter().any(|one| one == model) => {
             ok(SUBJECT, format!("{place} answers, model {model}"))
@@ -72,18 +75,19 @@ fn judge(place: &str, model: &str, answer: Answer) -> Finding {
             let named = named.join(", ");
             warn(
                 SUBJECT,
-                format!(
-                    "{place} answers, but does not list the model {model}: it has {named}{more}"
-                ),
+                format!("{place} answers, but does not list the model {model}"),
+                format!("set [agent] model to one that it has: {named}{more}"),
             )
         }
         Ok((404 | 405, _)) => warn(
             SUBJECT,
-            format!("{place} answers, but lists no models: if calls fail, check base_url"),
+            format!("{place} answers, but lists no models"),
+            "if calls fail, check [agent] base_url",
         ),
         Ok((status, _)) => warn(
             SUBJECT,
-            format!("{place} answers with {status}: try again later, or look at the server"),
+            format!("{place} answers with {status}"),
+            "try again later, or look at the server",
         ),
     }
 }

@@ -1,6 +1,6 @@
 //! What sandboxed work can run in: whether Docker answers, and whether the kernel can confine.
 
-use super::{Finding, ok, warn};
+use super::{Finding, off, ok, warn};
 use crate::command::sandbox::{self, Shared};
 use crate::config::Config;
 use crate::secret::Secrets;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub(super) fn docker(config: &Config) -> Finding {
     let subject = "docker";
     if !config.sandbox.docker {
-        return ok(subject, "switched off by [sandbox] docker");
+        return off(subject, "switched off by [sandbox] docker");
     }
     match smol::block_on(sandbox::docker(config, &nobody()).version()) {
         Ok(version) => ok(subject, format!("answers, version {version}")),
@@ -20,7 +20,8 @@ pub(super) fn docker(config: &Config) -> Finding {
                 Some(Engine::Subprocess) => "until then its work runs as a confined process",
                 _ => "until then its work is refused",
             };
-            warn(subject, format!("{why}\n{instead}"))
+            let cure = "start Docker and let this user reach it, or set [sandbox] docker = false";
+            warn(subject, format!("{why}\n{instead}"), cure)
         }
     }
 }
@@ -33,10 +34,12 @@ pub(super) fn confinement(config: &Config) -> Finding {
         Err(why) if config.sandbox.unconfined => warn(
             subject,
             format!("{why}\nprocesses run without it: [sandbox] unconfined is true"),
+            "use a kernel that can, or containers",
         ),
         Err(why) => warn(
             subject,
             format!("{why}\nskills that are programs are refused"),
+            "use a kernel that can, or containers; [sandbox] unconfined = true goes without",
         ),
     }
 }

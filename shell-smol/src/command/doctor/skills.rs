@@ -37,7 +37,7 @@ fn judge(found: &Found) -> Finding {
     if let more @ 1.. = found.broken.len().saturating_sub(NAMED) {
         let _ = write!(text, "\nand {more} more");
     }
-    warn(SUBJECT, text)
+    warn(SUBJECT, text, "correct the files that are named above")
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod format;
 mod front;
 mod intake;
 mod lanes;
+pub mod pairing;
 mod poll;
 mod question;
 mod show;
