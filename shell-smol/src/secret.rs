@@ -97,18 +97,30 @@ impl Secrets {
     /// configuration such as `agent.api_key`. Where two have the same value, the first name counts.
     pub fn new<N: Into<String>>(secrets: impl IntoIterator<Item = (N, Secret)>) -> Secrets {
         let mut names = Vec::new();
-        let mut forms: BTreeMap<String, String> = BTreeMap::new();
+        let mut forms = BTreeMap::new();
         for (name, secret) in secrets {
             let name = name.into();
-            if secret.0.chars().count() >= MIN_CHARS {
-                for form in encodings(&secret.0) {
-                    forms
-                        .entry(form)
-                        .or_insert_with(|| format!("[redacted: {name}]"));
-                }
-            }
+            add_forms(&mut forms, &name, &secret);
             names.push(name);
         }
+        Secrets::of(names, forms)
+    }
+
+    /// These and one more.
+    pub fn and(&self, name: &str, secret: &Secret) -> Secrets {
+        let Known {
+            names,
+            patterns,
+            tags,
+            ..
+        } = &*self.0;
+        let mut forms = patterns.iter().cloned().zip(tags.iter().cloned()).collect();
+        add_forms(&mut forms, name, secret);
+        let names = names.iter().cloned().chain([name.to_owned()]);
+        Secrets::of(names.collect(), forms)
+    }
+
+    fn of(names: Vec<String>, forms: BTreeMap<String, String>) -> Secrets {
         let (patterns, tags): (Vec<_>, Vec<_>) = forms.into_iter().unzip();
         let finder = (!patterns.is_empty()).then(|| {
             AhoCorasick::builder()
@@ -379,6 +391,17 @@ impl Redactor {
     }
 }
 
+/// Adds what to look for, and what takes its place.
+fn add_forms(forms: &mut BTreeMap<String, String>, name: &str, secret: &Secret) {
+    if secret.0.chars().count() >= MIN_CHARS {
+        for form in encodings(&secret.0) {
+            forms
+                .entry(form)
+                .or_insert_with(|| format!("[redacted: {name}]"));
+        }
+    }
+}
+
 /// The value, and the forms it takes inside JSON, a URL or Base64.
 fn encodings(value: &str) -> Vec<String> {
     let json = serde_json::Value::from(value).to_string();
@@ -463,6 +486,17 @@ mod tests {
             secrets().redact("PIN 1234"),
             Cow::Borrowed("PIN 1234")
         ));
+    }
+
+    #[test]
+    fn one_more_secret_is_one_more_and_takes_no_name_away() {
+        let more = secrets().and("a token", &Secret::new("0123456789abcdef"));
+        let text = format!("{KEY} 0123456789abcdef");
+        assert_eq!(more.redact(&text), "[redacted: MY_KEY] [redacted: a token]");
+        let again = more.and("another", &Secret::new(KEY));
+        assert_eq!(again.redact(KEY), "[redacted: MY_KEY]");
+        let printed = format!("{again:?}");
+        assert!(printed.contains("a token") && printed.contains("another"));
     }
 
     #[test]

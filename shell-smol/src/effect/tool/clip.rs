@@ -9,7 +9,7 @@ use openpista_core::effect::tool::Clip;
 
 /// What one stream of a command printed.
 #[derive(Debug)]
-pub(super) struct Capture {
+pub(in crate::effect) struct Capture {
     decoder: Decoder,
     redactor: Redactor,
     clipper: Clipper,
@@ -17,7 +17,7 @@ pub(super) struct Capture {
 
 impl Capture {
     /// Keeps `max_chars` characters: the first half and the last half.
-    pub(super) fn new(max_chars: usize, secrets: &Secrets) -> Capture {
+    pub(in crate::effect) fn new(max_chars: usize, secrets: &Secrets) -> Capture {
         Capture {
             decoder: Decoder::default(),
             redactor: secrets.redactor(),
@@ -26,7 +26,7 @@ impl Capture {
     }
 
     /// Takes what was read; returns the clean text that came of it, to show.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> String {
+    pub(in crate::effect) fn push(&mut self, bytes: &[u8]) -> String {
         let (mut decoded, mut clean) = (String::new(), String::new());
         self.decoder.push(bytes, &mut decoded);
         self.redactor.push(&decoded, &mut clean);
@@ -35,7 +35,7 @@ impl Capture {
     }
 
     /// What is kept, now that no more comes.
-    pub(super) fn finish(mut self) -> Clip {
+    pub(in crate::effect) fn finish(mut self) -> Clip {
         let (mut decoded, mut clean) = (String::new(), String::new());
         self.decoder.finish(&mut decoded);
         self.redactor.push(&decoded, &mut clean);
@@ -136,7 +136,7 @@ impl Clipper {
 }
 
 /// Drops all but the last characters.
-pub(super) fn keep_last(text: &mut String, max_chars: usize) {
+pub(in crate::effect) fn keep_last(text: &mut String, max_chars: usize) {
     let surplus = match max_chars.checked_sub(1) {
         Some(last) => text.char_indices().rev().nth(last).map_or(0, |(at, _)| at),
         None => text.len(),

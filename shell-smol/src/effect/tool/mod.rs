@@ -3,7 +3,7 @@
 //! [`Tools`] never decides whether a call may run; what reaches it may. It turns every error into
 //! an [`Outcome`], and a [`ToolFault`] from here means that nothing was started.
 
-mod clip;
+pub(super) mod clip;
 pub mod guard;
 mod process;
 mod system_run;

@@ -1,0 +1,339 @@
+//! Running a container's task: start it once, see it to its end, keep what it printed.
+//!
+//! Once it was started every way out of here is an end that is known, or
+//! [`SandboxFault::Lost`]: it is killed when it takes too long, when it is to stop, and when
+//! nobody waits for it any more. A connection that breaks is taken up again for a while.
+
+use super::daemon::{ANSWER, Daemon, Kind, Trouble, WORK};
+use super::output::{Output, Source};
+use super::probe::{self, Found};
+use super::{Acting, Shared, create, token};
+use crate::secret::Secrets;
+use bollard::Docker as Client;
+use bollard::errors::Error;
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder,
+    StartContainerOptions, WaitContainerOptionsBuilder,
+};
+use futures_lite::StreamExt;
+use futures_lite::future::or;
+use openpista_core::effect::sandbox::{Done, Ended, Program, SandboxFault, Task};
+use openpista_core::effect::tool::{Exit, Ran};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long a container may take to end when it was killed. The core gives an effect a few seconds
+/// after its time is over, and then takes it for lost.
+const KILLING: Duration = Duration::from_secs(4);
+
+/// How long what a container printed may still be under way once it has ended.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long to look for a daemon that went away, and how often.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// What is known of a task that was started.
+struct Started<'a> {
+    acting: &'a Acting,
+    client: Client,
+    container: String,
+    /// Ours, and the task's token.
+    secrets: Secrets,
+    deadline: Instant,
+    timeout_ms: u64,
+    /// None when an earlier life of ours started it.
+    began: Option<Instant>,
+}
+
+/// Why we no longer wait for the task.
+enum Cause {
+    Itself(i64),
+    TimedOut,
+    Stopped,
+}
+
+impl Acting {
+    /// Starts the task and waits for its end.
+    pub(super) async fn run(&self, task: &Task) -> Result<Done, SandboxFault> {
+        let client = self.shared.daemon.client().await.map_err(create::failed)?;
+        self.start(task, client).await
+    }
+
+    /// Starts the task, which was never started before.
+    pub(super) async fn start(&self, task: &Task, client: Client) -> Result<Done, SandboxFault> {
+        if self.stop.is_requested() {
+            return Err(SandboxFault::Cancelled);
+        }
+        let timeout_ms = self.timeout_ms(task);
+        let began = Instant::now();
+        let deadline = began + Duration::from_millis(timeout_ms);
+        let started = self.started(task, client, timeout_ms, deadline, Some(began));
+        let started = started.await;
+        let (daemon, container) = (&self.shared.daemon, &started.container);
+        let source = started.attach().await.map_err(create::failed)?;
+        let undo = KillOnDrop::new(self, &started.client);
+        let start = started
+            .client
+            .start_container(container, None::<StartContainerOptions>);
+        match daemon.ask(WORK, start).await {
+            Ok(()) => {}
+            Err(trouble) if trouble.kind == Kind::Unclear => {
+                // It may have been started: nothing must run on, and nothing can be promised.
+                kill(daemon, &started.client, container).await;
+                undo.disarm();
+                return Err(SandboxFault::Lost);
+            }
+            Err(trouble) => {
+                undo.disarm();
+                return Err(create::failed(trouble));
+            }
+        }
+        let ended = started.see_through(source).await;
+        undo.disarm();
+        ended
+    }
+
+    /// Takes up a task that an earlier life of ours has started.
+    pub(super) async fn take_up(
+        &self,
+        task: &Task,
+        client: Client,
+        ran_ms: u64,
+    ) -> Result<Done, SandboxFault> {
+        let timeout_ms = self.timeout_ms(task);
+        let left = Duration::from_millis(timeout_ms.saturating_sub(ran_ms));
+        let started = self.started(task, client, timeout_ms, Instant::now() + left, None);
+        let started = started.await;
+        let undo = KillOnDrop::new(self, &started.client);
+        let ended = started.see_through(started.logs()).await;
+        undo.disarm();
+        ended
+    }
+
+    fn timeout_ms(&self, task: &Task) -> u64 {
+        let asked = create::arguments(task, &self.shared.config).ok();
+        let asked = asked.and_then(|arguments| arguments.timeout_ms);
+        self.used.timeout_ms.min(asked.unwrap_or(u64::MAX))
+    }
+
+    async fn started(
+        &self,
+        task: &Task,
+        client: Client,
+        timeout_ms: u64,
+        deadline: Instant,
+        began: Option<Instant>,
+    ) -> Started<'_> {
+        let container = self.container();
+        let mut secrets = self.shared.config.secrets.clone();
+        if task.program == Program::Worker
+            && let Some(token) = token::read(&self.shared.daemon, &client, &container).await
+        {
+            secrets = secrets.and("the token of a task", &token);
+        }
+        Started {
+            acting: self,
+            client,
+            container,
+            secrets,
+            deadline,
+            timeout_ms,
+            began,
+        }
+    }
+}
+
+impl Started<'_> {
+    fn daemon(&self) -> &Daemon {
+        &self.acting.shared.daemon
+    }
+
+    /// What it prints from now on.
+    async fn attach(&self) -> Result<Source, Trouble> {
+        let options = AttachContainerOptionsBuilder::default()
+            .stdout(true)
+            .stderr(true)
+            .stream(true)
+            .build();
+        let attached = self.client.attach_container(&self.container, Some(options));
+        Ok(self.daemon().ask(ANSWER, attached).await?.output)
+    }
+
+    /// What it has printed so far and prints from now on, as far as the log goes back.
+    fn logs(&self) -> Source {
+        let options = LogsOptionsBuilder::default()
+            .stdout(true)
+            .stderr(true)
+            .follow(true)
+            .build();
+        Box::pin(self.client.logs(&self.container, Some(options)))
+    }
+
+    /// Waits for the end of it, also when the daemon goes away and comes back meanwhile.
+    async fn see_through(&self, source: Source) -> Result<Done, SandboxFault> {
+        let mut output = self.output(source);
+        loop {
+            match self.cause(&mut output).await {
+                Some(Cause::Itself(code)) => {
+                    let _ = timeout(DRAIN, output.read()).await;
+                    return Ok(self.ended(code, output).await);
+                }
+                Some(Cause::TimedOut) => return self.cut_short(Exit::TimedOut, output).await,
+                Some(Cause::Stopped) => return self.cut_short(Exit::Cancelled, output).await,
+                None => {
+                    self.find_again().await?;
+                    // All of it once more, since nobody knows what was missed.
+                    output = self.output(self.logs());
+                }
+            }
+        }
+    }
+
+    fn output(&self, source: Source) -> Output {
+        let shown = self.acting.shown.clone();
+        let chars = self.acting.shared.config.output_chars;
+        Output::new(source, chars, &self.secrets, shown)
+    }
+
+    /// Why there is nothing more to wait for; none when the connection broke.
+    async fn cause(&self, output: &mut Output) -> Option<Cause> {
+        let itself = async {
+            let code = exit_code(&self.client, &self.container).await;
+            code.map(Cause::Itself)
+        };
+        let timed_out = async {
+            tokio::time::sleep_until(self.deadline).await;
+            Some(Cause::TimedOut)
+        };
+        let stopped = async {
+            self.acting.stop.requested().await;
+            Some(Cause::Stopped)
+        };
+        output.read_while(or(itself, or(timed_out, stopped))).await
+    }
+
+    /// Ends what is no longer to run, and keeps what it printed until then.
+    async fn cut_short(&self, exit: Exit, mut output: Output) -> Result<Done, SandboxFault> {
+        let killed = kill(self.daemon(), &self.client, &self.container);
+        if !output.read_while(killed).await {
+            return Err(SandboxFault::Lost);
+        }
+        let _ = timeout(DRAIN, output.read()).await;
+        let took_ms = self.began.map_or(self.timeout_ms, elapsed_ms);
+        Ok(done(exit, took_ms, output, None))
+    }
+
+    /// It has ended by itself, or by what confines it.
+    async fn ended(&self, code: i64, output: Output) -> Done {
+        let mut found = None;
+        if code != 0 || self.began.is_none() {
+            found = probe::look(self.daemon(), &self.client, &self.container)
+                .await
+                .ok();
+        }
+        let found = found.unwrap_or_default();
+        let took_ms = self.began.map_or(found.ran_ms, elapsed_ms);
+        // An earlier life of ours may have killed it for that, and died.
+        let late = self.began.is_none() && code == 137 && took_ms >= self.timeout_ms;
+        let exit = match late {
+            true => Exit::TimedOut,
+            false => Exit::Code(i32::try_from(code).unwrap_or(i32::MAX)),
+        };
+        let note = found.out_of_memory.then(|| {
+            "a process was killed because the container's memory was used up; files in /tmp count \
+             too, and `memory_mb` can ask for more within the limit"
+                .to_owned()
+        });
+        done(exit, took_ms, output, note)
+    }
+
+    /// Looks for the container after the connection broke.
+    async fn find_again(&self) -> Result<(), SandboxFault> {
+        let give_up = Instant::now() + PATIENCE;
+        let found = async {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                match probe::look(self.daemon(), &self.client, &self.container).await {
+                    Ok(Found { started: true, .. }) => return Ok(()),
+                    Ok(_) => return Err(SandboxFault::Lost),
+                    Err(trouble) if trouble.kind == Kind::Absent => return Err(SandboxFault::Lost),
+                    Err(_) => {}
+                }
+            }
+        };
+        timeout_at(give_up, found)
+            .await
+            .unwrap_or(Err(SandboxFault::Lost))
+    }
+}
+
+fn done(exit: Exit, took_ms: u64, output: Output, note: Option<String>) -> Done {
+    let (stdout, stderr) = output.finish();
+    let ran = Ran {
+        exit,
+        stdout,
+        stderr,
+        took_ms,
+    };
+    Done::Ended(Ended { ran, note })
+}
+
+fn elapsed_ms(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Waits for a container that was started to end; none when the connection broke.
+async fn exit_code(client: &Client, container: &str) -> Option<i64> {
+    let options = WaitContainerOptionsBuilder::default()
+        .condition("not-running")
+        .build();
+    let mut waiting = client.wait_container(container, Some(options));
+    match waiting.next().await? {
+        Ok(ended) => Some(ended.status_code),
+        Err(Error::DockerContainerWaitError { code, .. }) => Some(code),
+        Err(_) => None,
+    }
+}
+
+/// Kills what runs in a container, and says whether it is sure that nothing runs any more.
+async fn kill(daemon: &Daemon, client: &Client, container: &str) -> bool {
+    let options = KillContainerOptionsBuilder::default()
+        .signal("SIGKILL")
+        .build();
+    let killed = async {
+        let killed = client.kill_container(container, Some(options));
+        match daemon.ask(ANSWER, killed).await {
+            Ok(()) => exit_code(client, container).await.is_some(),
+            // Gone, or ended already.
+            Err(trouble) => matches!(trouble.kind, Kind::Absent | Kind::Conflict),
+        }
+    };
+    timeout(KILLING, killed).await.unwrap_or(false)
+}
+
+/// Kills a container when nobody waits for its end any more.
+struct KillOnDrop(Option<(Arc<Shared>, Client, String)>);
+
+impl KillOnDrop {
+    fn new(acting: &Acting, client: &Client) -> KillOnDrop {
+        let shared = Arc::clone(&acting.shared);
+        KillOnDrop(Some((shared, client.clone(), acting.container())))
+    }
+
+    /// It has ended.
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some((shared, client, container)) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move { kill(&shared.daemon, &client, &container).await });
+        }
+    }
+}
