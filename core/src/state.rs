@@ -130,6 +130,11 @@ impl State {
         }
     }
 
+    /// The task that bears the token of this digest has reported, and its sandbox still stands.
+    pub fn has_reported(&self, token: &Digest) -> bool {
+        self.sandboxes.bearer(token) == Some(Bearer::Heard)
+    }
+
     /// The tools on offer, those of the skills included.
     pub fn tools(&self) -> &[ToolSpec] {
         &self.skills.offer().tools
