@@ -16,3 +16,4 @@ pub mod journal;
 pub mod secret;
 pub mod source;
 pub mod terminal;
+pub mod worker;

@@ -3,9 +3,9 @@
 //! [`Tools`] never decides whether a call may run; what reaches it may. It turns every error into
 //! an [`Outcome`], and a [`ToolFault`] from here means that nothing was started.
 
-pub(super) mod clip;
+pub(crate) mod clip;
 pub mod guard;
-mod process;
+pub(crate) mod process;
 mod system_run;
 
 use crate::effect::Stop;

@@ -17,25 +17,25 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long the guard may take to end everything, with some time for itself.
-pub(super) const ENDING: Duration = GRACE.saturating_add(KILLING).saturating_add(KILLING);
+pub(crate) const ENDING: Duration = GRACE.saturating_add(KILLING).saturating_add(KILLING);
 
 /// What to start.
-pub(super) struct Launch<'a> {
+pub(crate) struct Launch<'a> {
     /// Our own program.
-    pub(super) guard: &'a Path,
+    pub(crate) guard: &'a Path,
     /// The command's program.
-    pub(super) program: &'a Path,
+    pub(crate) program: &'a Path,
     /// Its arguments.
-    pub(super) args: &'a [&'a str],
+    pub(crate) args: &'a [&'a str],
     /// Where it runs.
-    pub(super) dir: &'a Path,
+    pub(crate) dir: &'a Path,
     /// The environment variables that it does not get.
-    pub(super) hidden: &'a [OsString],
+    pub(crate) hidden: &'a [OsString],
 }
 
 /// How the command itself ended.
 #[derive(Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     /// So.
     Exit(Exit),
     /// It never started; the guard says why.
@@ -43,7 +43,7 @@ pub(super) enum End {
 }
 
 /// A command under a guard. Dropping it ends the command.
-pub(super) struct Process {
+pub(crate) struct Process {
     guard: Child,
     control: Async<UnixStream>,
     inbox: Vec<u8>,
@@ -52,7 +52,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts a guard that starts the command, which reads nothing and prints into the streams.
-    pub(super) fn start(launch: &Launch<'_>) -> io::Result<(Process, ChildStdout, ChildStderr)> {
+    pub(crate) fn start(launch: &Launch<'_>) -> io::Result<(Process, ChildStdout, ChildStderr)> {
         let (ours, theirs) = UnixStream::pair()?;
         let mut command = Command::new(launch.guard);
         command
@@ -81,7 +81,7 @@ impl Process {
     }
 
     /// Waits for the command's own end. May be dropped and called again.
-    pub(super) async fn ended(&mut self) -> End {
+    pub(crate) async fn ended(&mut self) -> End {
         while let Some(report) = self.report().await {
             match report {
                 Report::Started(group) => self.group = Some(group),
@@ -105,13 +105,13 @@ impl Process {
     }
 
     /// Asks the guard to end whatever is left.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         // Fails only when the guard is gone already.
         let _ = self.control.get_ref().shutdown(Shutdown::Write);
     }
 
     /// Waits until the guard has ended everything, and itself; kills what it could not.
-    pub(super) async fn gone(&mut self) {
+    pub(crate) async fn gone(&mut self) {
         let late = async {
             Timer::after(ENDING).await;
             None

@@ -1,7 +1,7 @@
 //! What the first frame of a connection comes to. Pure: the bytes are read elsewhere, and whether a
 //! token is a valid one is looked up elsewhere.
 
-use openpista_core::wire::frame::{ClientFrame, Token};
+use openpista_core::wire::frame::{ClientFrame, Role, Token};
 
 /// The longest frame of somebody who has not said who they are, in bytes.
 pub const STRANGER_FRAME_BYTES: usize = 4 * 1024;
@@ -16,6 +16,11 @@ pub enum Greeting {
         /// What they call themselves.
         name: String,
     },
+    /// They run the task that this token is for, if it is a valid one.
+    Worker {
+        /// The token.
+        token: Token,
+    },
     /// Nothing that lets them in: they are told this.
     TurnedAway(String),
 }
@@ -29,7 +34,11 @@ impl Greeting {
                 role: None,
                 client: name,
             }) => return Greeting::Client { token, name },
-            Some(ClientFrame::Auth { role: Some(_), .. }) => "This gateway takes no workers.",
+            Some(ClientFrame::Auth {
+                token,
+                role: Some(Role::Worker),
+                ..
+            }) => return Greeting::Worker { token },
             _ => "The first frame of a connection must be `auth`.",
         };
         Greeting::TurnedAway(message.to_owned())

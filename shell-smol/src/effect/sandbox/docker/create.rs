@@ -2,7 +2,7 @@
 
 use super::arguments::{Arguments, SCRATCH, WORKSPACE};
 use super::daemon::{ANSWER, Daemon, Kind, Trouble, WORK};
-use super::{Acting, DockerConfig, Shared, WorkerConfig, image, token};
+use super::{Acting, DockerConfig, Shared, image, token};
 use bollard::Docker as Client;
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
@@ -54,7 +54,10 @@ impl Acting {
         };
         let ready = tokio::time::timeout_at(limit, or(stopped, ready));
         let (slot, client, image) = ready.await.map_err(|_| SandboxFault::TimedOut)??;
-        let body = body(self, task, &arguments, &image)?;
+        let mut body = body(self, &arguments, &image);
+        if task.program == Program::Worker {
+            self.add_worker(&client, &mut body, &arguments).await?;
+        }
         // From here on it is not to be stopped, so that it is known what there is: it takes a
         // moment only.
         let made = self.make(client, body, &task.program, slot);
@@ -219,15 +222,14 @@ pub(super) fn failed(trouble: Trouble) -> SandboxFault {
 /// What the container is.
 fn body(
     acting: &Acting,
-    task: &Task,
     arguments: &Arguments,
     image: &image::Image,
-) -> Result<ContainerCreateBody, SandboxFault> {
+) -> ContainerCreateBody {
     let (config, sandbox) = (&acting.shared.config, acting.used.sandbox);
     // A later variable of the same name wins.
     let mut env = vec![format!("HOME={SCRATCH}")];
     env.extend_from_slice(&arguments.env);
-    let mut body = ContainerCreateBody {
+    ContainerCreateBody {
         image: Some(arguments.image.clone()),
         // In the place of the image's own, which would get the command as its arguments.
         entrypoint: Some(arguments.command.clone()),
@@ -247,14 +249,7 @@ fn body(
         ])),
         host_config: Some(confined(config, arguments, image)),
         ..ContainerCreateBody::default()
-    };
-    if task.program == Program::Worker {
-        let worker = config.worker.as_ref().ok_or_else(|| {
-            super::unavailable("there are no workers in this configuration".to_owned())
-        })?;
-        add_worker(&mut body, worker);
     }
-    Ok(body)
 }
 
 /// What the container may do and use.
@@ -322,24 +317,52 @@ fn read_only(source: &str, target: &str) -> Mount {
     }
 }
 
-/// What a worker has on top of it: its program, a place for its token, its network.
-fn add_worker(body: &mut ContainerCreateBody, worker: &WorkerConfig) {
-    let command = body.entrypoint.replace(vec![WORKER.to_owned()]);
-    body.cmd = command;
-    body.env
-        .get_or_insert_default()
-        .extend_from_slice(&worker.env);
-    let host = body.host_config.get_or_insert_default();
-    host.network_mode = Some(worker.network.clone());
-    let mounts = host.mounts.get_or_insert_default();
-    mounts.push(read_only(&worker.program.to_string_lossy(), WORKER));
-    mounts.push(Mount {
-        typ: Some(MountType::VOLUME),
-        target: Some(token::DIR.to_owned()),
-        volume_options: Some(MountVolumeOptions {
-            no_copy: Some(true),
-            ..MountVolumeOptions::default()
-        }),
-        ..Mount::default()
-    });
+impl Acting {
+    /// What a worker has on top of it: its program, a place for its token, its network. Its command
+    /// line tells it what to do and whom to report to.
+    async fn add_worker(
+        &self,
+        client: &Client,
+        body: &mut ContainerCreateBody,
+        arguments: &Arguments,
+    ) -> Result<(), SandboxFault> {
+        let (shared, none) = (&self.shared, "there are no workers in this configuration");
+        let worker = shared.config.worker.as_ref();
+        let worker = worker.ok_or_else(|| super::unavailable(none.to_owned()))?;
+        let program = &worker.program;
+        if !program.is_file() {
+            return Err(super::unavailable(format!(
+                "the worker program {} is missing: build it as the README says, or set \
+                 `sandbox.worker` to where it is",
+                program.display()
+            )));
+        }
+        let meeting = shared.meet_workers(client, worker).await?;
+        let timeout_ms = arguments.timeout_ms.unwrap_or(u64::MAX);
+        let options = [
+            ("--gateway", meeting.address.to_string()),
+            ("--fingerprint", meeting.fingerprint.to_string()),
+            ("--token", token::TOKEN_FILE.to_owned()),
+            ("--timeout-ms", timeout_ms.min(shared.config.timeout_ms).to_string()),
+            ("--output-chars", shared.config.output_chars.to_string()),
+        ];
+        let mut line = vec![WORKER.to_owned()];
+        line.extend(options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
+        line.push("--".to_owned());
+        body.cmd = body.entrypoint.replace(line);
+        let host = body.host_config.get_or_insert_default();
+        host.network_mode = Some(shared.network());
+        let mounts = host.mounts.get_or_insert_default();
+        mounts.push(read_only(&program.to_string_lossy(), WORKER));
+        mounts.push(Mount {
+            typ: Some(MountType::VOLUME),
+            target: Some(token::DIR.to_owned()),
+            volume_options: Some(MountVolumeOptions {
+                no_copy: Some(true),
+                ..MountVolumeOptions::default()
+            }),
+            ..Mount::default()
+        });
+        Ok(())
+    }
 }

@@ -7,7 +7,7 @@ use bollard::Docker as Client;
 use bollard::models::{ContainerState, ContainerStateStatusEnum};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use chrono::DateTime;
-use openpista_core::effect::sandbox::{Done, SandboxFault, Task};
+use openpista_core::effect::sandbox::{Done, Program, SandboxFault, Task};
 use openpista_core::id::SandboxId;
 use std::collections::{BTreeSet, HashMap};
 
@@ -62,6 +62,13 @@ impl Acting {
         match look(daemon, &client, &self.container()).await {
             Ok(found) => {
                 self.shared.slots.keep_found(self.used.sandbox);
+                if task.program == Program::Worker
+                    && let Some(worker) = &self.shared.config.worker
+                    && let Err(fault) = self.shared.meet_workers(&client, worker).await
+                {
+                    // It may still end by itself.
+                    tracing::warn!("a worker cannot report: {fault}");
+                }
                 match found.started {
                     true => self.take_up(task, client, found.ran_ms).await,
                     false => self.start(task, client).await,
@@ -95,6 +102,7 @@ impl Shared {
                     swept += 1;
                 }
             }
+            self.sweep_network(&client).await;
             Ok(swept)
         };
         swept.await.map_err(|trouble: Trouble| trouble.message)

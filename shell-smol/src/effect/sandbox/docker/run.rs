@@ -30,6 +30,9 @@ const KILLING: Duration = Duration::from_secs(4);
 /// How long what a container printed may still be under way once it has ended.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// How much longer a worker has than its task, to report that the time was over.
+const REPORTING: Duration = Duration::from_secs(3);
+
 /// How long to look for a daemon that went away, and how often.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -68,7 +71,7 @@ impl Acting {
         }
         let timeout_ms = self.timeout_ms(task);
         let began = Instant::now();
-        let deadline = began + Duration::from_millis(timeout_ms);
+        let deadline = began + Duration::from_millis(timeout_ms) + patience(task);
         let started = self.started(task, client, timeout_ms, deadline, Some(began));
         let started = started.await;
         let (daemon, container) = (&self.shared.daemon, &started.container);
@@ -103,7 +106,7 @@ impl Acting {
         ran_ms: u64,
     ) -> Result<Done, SandboxFault> {
         let timeout_ms = self.timeout_ms(task);
-        let left = Duration::from_millis(timeout_ms.saturating_sub(ran_ms));
+        let left = Duration::from_millis(timeout_ms.saturating_sub(ran_ms)) + patience(task);
         let started = self.started(task, client, timeout_ms, Instant::now() + left, None);
         let started = started.await;
         let undo = KillOnDrop::new(self, &started.client);
@@ -278,6 +281,13 @@ fn done(exit: Exit, took_ms: u64, output: Output, note: Option<String>) -> Done 
         took_ms,
     };
     Done::Ended(Ended { ran, note })
+}
+
+fn patience(task: &Task) -> Duration {
+    match task.program {
+        Program::Worker => REPORTING,
+        Program::Command | Program::Skill { .. } => Duration::ZERO,
+    }
 }
 
 fn elapsed_ms(began: Instant) -> u64 {

@@ -1,0 +1,9 @@
+//! Workers over real sockets: a whole daemon in this process, and our worker program, or one that
+//! is written by hand, as the process that runs the task.
+
+#[path = "../support/crowd.rs"]
+mod crowd;
+
+mod daemon;
+mod refused;
+mod reports;
