@@ -25,6 +25,38 @@ fn a_command_prints_its_output_and_nothing_else() {
     assert_eq!((ended.out.as_str(), ended.err.as_str()), ("one\ntwo\n", ""));
 }
 
+/// Root may read everything, so then it is tried as somebody else.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_cannot_read_the_environment_or_the_memory_of_the_program() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::os::unix::process::CommandExt;
+    let home = Home::new();
+    let line = "! d=/proc/$(cut -d ' ' -f 4 /proc/$PPID/stat); cat $d/environ; \
+                dd if=$d/mem count=1; ls $d/fd; tr '\\0' '\\n' < /proc/self/environ | grep ^HOME=; true";
+    let mut command = home.program(&["run", "-e", line]);
+    if rustix::process::geteuid().is_root() {
+        let copy = home.path().join("program");
+        std::fs::copy(env!("CARGO_BIN_EXE_openpistacrab"), &copy).unwrap();
+        std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
+        command = home.command(copy.to_str().unwrap(), &["run", "-e", line]);
+        let data = home.data();
+        for path in [home.path(), &data, &data.join("workspace")] {
+            chown(path, Some(65_534), Some(65_534)).unwrap();
+        }
+        command.uid(65_534).gid(65_534);
+    }
+    command.env("CANARY", "sk-canary-0123456789");
+    let ended = Ended::of(command.output().unwrap());
+    let said = format!("{}{}", ended.out, ended.err);
+    assert_eq!(said.matches("Permission denied").count(), 3, "{said}");
+    assert!(!said.contains("CANARY"), "{said}");
+    assert!(
+        said.contains(&format!("HOME={}", home.path().display())),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_model_runs_tools_and_replies() {
     let server = Server::start(|request| match request.last("tool") {

@@ -19,7 +19,7 @@ use smol::LocalExecutor;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// All that a life needs, before it begins.
@@ -67,7 +67,7 @@ impl Agent {
             timeout_ms: config.tools.timeout_ms,
             output_chars: config.tools.output_chars,
             secrets: secrets.clone(),
-            guard: "/proc/self/exe".into(),
+            guard: ourselves()?,
         });
         let provider = models.provider();
         // Those of the schedule are answered by the core itself.
@@ -132,6 +132,15 @@ impl Agent {
             .map(|((), told)| told)
             .map_err(|error| Error::failed(error.to_string()))
     }
+}
+
+/// Our own program, to be started again. On Linux the name stays right when the file is replaced.
+fn ourselves() -> Result<PathBuf, Error> {
+    if cfg!(target_os = "linux") {
+        return Ok("/proc/self/exe".into());
+    }
+    let found = std::env::current_exe();
+    found.map_err(|error| Error::failed(format!("cannot find our own program: {error}")))
 }
 
 fn make(dir: &Path) -> Result<(), Error> {

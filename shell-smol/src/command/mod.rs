@@ -72,6 +72,7 @@ pub fn main() -> ExitCode {
     if args.next().is_some_and(|first| first == guard::SUBCOMMAND) {
         return guard::main(args);
     }
+    keep_private();
     let ended = match args::parse(std::env::args_os().skip(1)) {
         Ok(Parsed::Show(text)) => print(&text),
         Ok(Parsed::Do(globals, command)) => carry_out(&globals, command),
@@ -82,6 +83,16 @@ pub fn main() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "openpistacrab: {error}");
         ExitCode::from(error.status)
     })
+}
+
+/// Keeps this process's memory and environment, where secrets are, from all but root: a command
+/// that a model runs is of the same user. It also leaves no core.
+pub(crate) fn keep_private() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
 }
 
 fn carry_out(globals: &Globals, command: Command) -> Result<ExitCode, Error> {

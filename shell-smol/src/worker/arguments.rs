@@ -5,7 +5,6 @@ use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// What `--help` prints.
 pub(super) const HELP: &str = "\
@@ -38,7 +37,7 @@ pub(super) struct Arguments {
     pub(super) fingerprint: Fingerprint,
     /// The token's file.
     pub(super) token: PathBuf,
-    pub(super) timeout: Duration,
+    pub(super) timeout_ms: u64,
     /// How many characters of each stream are kept.
     pub(super) output_chars: usize,
     /// The program and its arguments.
@@ -78,7 +77,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, S
         gateway: gateway.ok_or_else(|| missing("gateway"))?,
         fingerprint: fingerprint.ok_or_else(|| missing("fingerprint"))?,
         token: token.ok_or_else(|| missing("token"))?,
-        timeout: Duration::from_millis(timeout_ms),
+        timeout_ms,
         output_chars,
         command,
     }))
@@ -113,7 +112,7 @@ mod tests {
             panic!("{parsed:?}");
         };
         assert_eq!(arguments.command, ["sh", "-c", "--token"]);
-        assert_eq!(arguments.timeout, Duration::from_millis(5));
+        assert_eq!(arguments.timeout_ms, 5);
         assert_eq!(arguments.token, PathBuf::from("/t"));
         let odd = parse_line(&format!("{} -- --token x", whom()));
         assert!(matches!(odd, Ok(Asked::Work(a)) if a.command == ["--token", "x"]));

@@ -16,6 +16,7 @@ use self::arguments::{Arguments, Asked};
 use self::report::{Reporter, Verdict};
 use self::task::Piece;
 use crate::client::Client;
+use crate::command::keep_private;
 use crate::effect::tool::guard;
 use crate::secret::{Secret, Secrets};
 use futures_lite::future::{or, pending};
@@ -38,6 +39,8 @@ pub fn main() -> ExitCode {
     if args.get(1).is_some_and(|first| first == guard::SUBCOMMAND) {
         return guard::main(args.drain(2..));
     }
+    // The task is of the same user: it must not look into our memory, nor take our socket.
+    keep_private();
     let arguments = match arguments::parse(args.drain(1..)) {
         Ok(Asked::Work(arguments)) => arguments,
         Ok(Asked::Help) => {

@@ -12,6 +12,9 @@
 //! The guard leads a session without a terminal: the terminal's Ctrl-C goes to the daemon alone,
 //! and nothing below the guard can stop to ask a person for a password.
 //!
+//! As `openpistacrab __guard --hold FILE` it starts the program that the file tells of, kept within
+//! [limits and walls](super::hold), and ends everything at once when that grows beyond them.
+//!
 //! It does not use the kernel's parent-death signal, which comes when the *thread* that started
 //! the guard ends and so would kill commands at random in a program with a pool of threads. The
 //! socket cannot be mistaken: it is at its end exactly when the daemon has closed it.
@@ -20,6 +23,7 @@
 //! then ends the command. Whoever kills the guard itself leaves the daemon to kill the process
 //! group; only what had left the group outlives that.
 
+use super::hold::{Hold, Limits};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use std::ffi::OsString;
@@ -28,13 +32,16 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 /// The hidden subcommand that makes our program a guard.
 pub const SUBCOMMAND: &str = "__guard";
+
+/// The option by which a guard learns of the file with a [`Hold`].
+pub(super) const HOLD: &str = "--hold";
 
 /// The name that a guard goes by in lists of processes.
 pub(super) const NAME: &str = "openpista-guard";
@@ -44,6 +51,9 @@ pub(super) const GRACE: Duration = Duration::from_millis(500);
 
 /// How long the guard tries to kill what does not go away, such as a process of another user.
 pub(super) const KILLING: Duration = Duration::from_secs(2);
+
+/// How often a guard looks whether what it holds is within its limits.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The guard reaps orphans and finds them by their parent: else only the group is known.
 const ADOPTS: bool = cfg!(target_os = "linux");
@@ -59,6 +69,8 @@ pub(super) enum Report {
     Exited(i32),
     /// The command was ended by this signal. Others of its group may still run.
     Killed(i32),
+    /// The command and what it started used this, more than they may. They are being ended.
+    Exceeded(String),
 }
 
 impl Report {
@@ -70,6 +82,7 @@ impl Report {
             "failed" => Some(Report::Failed(rest.to_owned())),
             "exited" => Some(Report::Exited(rest.parse().ok()?)),
             "killed" => Some(Report::Killed(rest.parse().ok()?)),
+            "exceeded" => Some(Report::Exceeded(rest.to_owned())),
             _ => None,
         }
     }
@@ -82,12 +95,13 @@ impl fmt::Display for Report {
             Report::Failed(why) => write!(f, "failed {}", why.replace('\n', " ")),
             Report::Exited(code) => write!(f, "exited {code}"),
             Report::Killed(signal) => write!(f, "killed {signal}"),
+            Report::Exceeded(limit) => write!(f, "exceeded {limit}"),
         }
     }
 }
 
-/// Guards one command: `args` are its program and arguments, what follows [`SUBCOMMAND`] on the
-/// command line. Returns when the command and everything it started is gone. Its exit code means
+/// Guards one command: `args` are its program and arguments, or tell of them; they follow
+/// [`SUBCOMMAND`] on the command line. Returns when the command and everything it started is gone. Its exit code means
 /// success when the command was started, however that ended.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
@@ -95,7 +109,20 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         eprintln!("`{SUBCOMMAND}` is used by openpistacrab itself. Try `openpistacrab --help`.");
         return ExitCode::from(2);
     };
-    match guard(Command::new(program).args(args), &control) {
+    let ended = match args.next() {
+        Some(file) if program == HOLD => Hold::read(file.as_ref())
+            .and_then(|hold| guard(|| hold.start(), Some(hold.limits), &control)),
+        first => {
+            let mut command = Command::new(program);
+            command
+                .args(first)
+                .args(args)
+                .stdin(Stdio::null())
+                .process_group(0);
+            guard(|| command.spawn(), None, &control)
+        }
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&control, &Report::Failed(error.to_string()));
@@ -117,7 +144,11 @@ fn say(mut control: &UnixStream, report: &Report) {
 
 /// # Errors
 /// The command was not started.
-fn guard(command: &mut Command, control: &UnixStream) -> std::io::Result<()> {
+fn guard(
+    start: impl FnOnce() -> std::io::Result<Child>,
+    limits: Option<Limits>,
+    control: &UnixStream,
+) -> std::io::Result<()> {
     stand_apart()?;
     let null = std::fs::File::options().write(true).open("/dev/null")?;
     let group = Arc::new(OnceLock::new());
@@ -128,7 +159,11 @@ fn guard(command: &mut Command, control: &UnixStream) -> std::io::Result<()> {
             end(*group.wait());
         }
     })?;
-    let child = command.stdin(Stdio::null()).process_group(0).spawn()?;
+    if let Some(limits) = limits {
+        let (group, control) = (Arc::clone(&group), control.try_clone()?);
+        thread::Builder::new().spawn(move || watch(*group.wait(), limits, &control))?;
+    }
+    let child = start()?;
     let leader = Pid::from_child(&child);
     // Our own hold on the command's output would keep the daemon from seeing its end.
     let _ = rustix::stdio::dup2_stdout(&null).and(rustix::stdio::dup2_stderr(&null));
@@ -197,6 +232,19 @@ fn end(group: Pid) {
     std::process::exit(0);
 }
 
+/// Looks again and again whether what is held is within its limits, and ends it when it is not.
+fn watch(group: Pid, limits: Limits, control: &UnixStream) {
+    loop {
+        thread::sleep(LOOK_EVERY);
+        if let Some(limit) = limits.exceeded(&descendants()) {
+            say(control, &Report::Exceeded(limit));
+            loop {
+                signal_all(group, Signal::KILL);
+            }
+        }
+    }
+}
+
 /// Sends a signal once to the group and to each descendant outside it. What cannot be signalled
 /// is gone, or another user's.
 fn signal_all(group: Pid, signal: Signal) {
@@ -212,10 +260,14 @@ fn signal_all(group: Pid, signal: Signal) {
 
 /// A line of the system's table of processes.
 #[derive(Clone, Copy)]
-struct Process {
+pub(super) struct Process {
     id: i32,
     parent: i32,
     group: i32,
+    /// How many threads it has, its first included.
+    pub(super) threads: u64,
+    /// How much memory it holds.
+    pub(super) memory_bytes: u64,
 }
 
 /// The guard's descendants, however deep, parents first.
@@ -237,6 +289,7 @@ fn processes() -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
+    let page = rustix::param::page_size() as u64;
     let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     ids.filter_map(|id| {
         let stat = std::fs::read(format!("/proc/{id}/stat")).ok()?;
@@ -247,6 +300,8 @@ fn processes() -> Vec<Process> {
             id,
             parent: fields.next()?.parse().ok()?,
             group: fields.next()?.parse().ok()?,
+            threads: fields.nth(14)?.parse().ok()?,
+            memory_bytes: fields.nth(3)?.parse::<u64>().ok()?.saturating_mul(page),
         })
     })
     .collect()

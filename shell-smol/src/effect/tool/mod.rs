@@ -5,6 +5,8 @@
 
 pub(crate) mod clip;
 pub mod guard;
+pub(crate) mod guarded;
+pub(in crate::effect) mod hold;
 pub(crate) mod process;
 mod system_run;
 

@@ -1,6 +1,6 @@
 //! The daemon's side of a guarded command: starting it, hearing how it ends, ending it.
 
-use super::guard::{GRACE, KILLING, NAME, Report, SUBCOMMAND};
+use super::guard::{GRACE, HOLD, KILLING, NAME, Report, SUBCOMMAND};
 use async_io::{Async, Timer};
 use async_process::unix::CommandExt;
 use async_process::{Child, ChildStderr, ChildStdout, Command, Stdio};
@@ -23,14 +23,20 @@ pub(crate) const ENDING: Duration = GRACE.saturating_add(KILLING).saturating_add
 pub(crate) struct Launch<'a> {
     /// Our own program.
     pub(crate) guard: &'a Path,
-    /// The command's program.
-    pub(crate) program: &'a Path,
-    /// Its arguments.
-    pub(crate) args: &'a [&'a str],
+    /// What the guard is to start.
+    pub(crate) what: What<'a>,
     /// Where it runs.
     pub(crate) dir: &'a Path,
-    /// The environment variables that it does not get.
-    pub(crate) hidden: &'a [OsString],
+}
+
+/// What a guard is to start.
+pub(crate) enum What<'a> {
+    /// A program with these arguments, which reads nothing and gets our environment but for these
+    /// variables.
+    Program(&'a Path, &'a [&'a str], &'a [OsString]),
+    /// What this file says of a [`Hold`](super::hold::Hold). The guard's own environment is empty:
+    /// what the program gets must not bend the guard.
+    Held(&'a Path),
 }
 
 /// How the command itself ended.
@@ -48,24 +54,31 @@ pub(crate) struct Process {
     control: Async<UnixStream>,
     inbox: Vec<u8>,
     group: Option<Pid>,
+    exceeded: Option<String>,
 }
 
 impl Process {
-    /// Starts a guard that starts the command, which reads nothing and prints into the streams.
-    pub(crate) fn start(launch: &Launch<'_>) -> io::Result<(Process, ChildStdout, ChildStderr)> {
+    /// Starts a guard that starts the command, which prints into the streams.
+    pub(super) fn start(launch: &Launch<'_>) -> io::Result<(Process, ChildStdout, ChildStderr)> {
         let (ours, theirs) = UnixStream::pair()?;
         let mut command = Command::new(launch.guard);
         command
             .arg0(NAME)
             .arg(SUBCOMMAND)
-            .arg(launch.program)
-            .args(launch.args)
             .current_dir(launch.dir)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        for name in launch.hidden {
-            command.env_remove(name);
+        match launch.what {
+            What::Program(program, args, hidden) => {
+                command.arg(program).args(args);
+                for name in hidden {
+                    command.env_remove(name);
+                }
+            }
+            What::Held(file) => {
+                command.arg(HOLD).arg(file).env_clear();
+            }
         }
         let mut guard = command.spawn()?;
         let closed = || io::Error::other("the guard came up without its pipes");
@@ -76,6 +89,7 @@ impl Process {
             control: Async::new(ours)?,
             inbox: Vec::new(),
             group: None,
+            exceeded: None,
         };
         Ok((process, stdout, stderr))
     }
@@ -88,6 +102,7 @@ impl Process {
                 Report::Failed(why) => return End::NotStarted(why),
                 Report::Exited(code) => return End::Exit(Exit::Code(code)),
                 Report::Killed(signal) => return End::Exit(Exit::Signal(signal)),
+                Report::Exceeded(limit) => self.exceeded = Some(limit),
             }
         }
         let status = self.guard.status().await;
@@ -102,6 +117,11 @@ impl Process {
             }
             Err(error) => End::NotStarted(error.to_string()),
         }
+    }
+
+    /// The limit that the command went over before its end.
+    pub(super) fn exceeded(&self) -> Option<String> {
+        self.exceeded.clone()
     }
 
     /// Asks the guard to end whatever is left.

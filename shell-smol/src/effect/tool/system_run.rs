@@ -4,38 +4,19 @@
 //! command itself has ended, when it takes too long, when it is to stop, and when we die. What was
 //! printed until then is kept.
 
-use super::clip::{Capture, keep_last};
-use super::process::{End, Launch, Process};
+use super::guarded::{self, Bounds, NotRun};
+use super::process::{Launch, What};
 use super::{Shell, ToolConfig};
 use crate::effect::Stop;
-use async_io::Timer;
-use async_process::{ChildStderr, ChildStdout};
-use futures_lite::future::{or, pending, yield_now, zip};
-use futures_lite::{AsyncRead, AsyncReadExt};
-use openpista_core::effect::tool::{Exit, Ran, RunTool, ToolFault};
+use openpista_core::effect::tool::{Ran, RunTool, ToolFault};
 use openpista_core::effect::{Chunk, Recovery};
 use openpista_core::message::ToolSpec;
 use serde_json::{Map, Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// The tool's name.
 pub(super) const NAME: &str = "system.run";
-
-/// How long what a command left behind may still print once the command has ended: enough for the
-/// last words of a process substitution.
-const LINGER: Duration = Duration::from_millis(200);
-
-/// How long to read on when everything that could print was killed: what is in the pipe comes at
-/// once, and only somebody out of reach can keep it open longer.
-const DRAIN: Duration = Duration::from_millis(200);
-
-/// The shortest time between two chunks of progress of one stream.
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-
-/// The largest chunk of progress, in characters; of more, the last are shown.
-const PROGRESS_CHARS: usize = 2_000;
 
 /// What the model is told.
 pub(super) fn spec(config: &ToolConfig, shell: Option<&Shell>) -> ToolSpec {
@@ -190,13 +171,6 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Why we no longer wait for the command.
-enum Cause {
-    Itself(End),
-    TimedOut,
-    Stopped,
-}
-
 /// Runs one command to its end. Dropping the future ends the command too.
 pub(super) async fn run(
     config: &ToolConfig,
@@ -210,169 +184,38 @@ pub(super) async fn run(
     let shell = shell.ok_or_else(|| ToolFault::Start {
         message: "neither bash nor sh is on the PATH: install bash".to_owned(),
     })?;
-    let timeout_ms = run.timeout_ms.min(arguments.timeout_ms.unwrap_or(u64::MAX));
-    let began = Instant::now();
-    let (mut process, stdout, stderr) = Process::start(&Launch {
+    let bounds = Bounds {
+        timeout_ms: run.timeout_ms.min(arguments.timeout_ms.unwrap_or(u64::MAX)),
+        output_chars: config.output_chars,
+        secrets: &config.secrets,
+    };
+    let hidden = config.secrets.hidden_variables(std::env::vars_os());
+    let launch = Launch {
         guard: &config.guard,
-        program: shell.path(),
-        args: &["-c", &arguments.command],
+        what: What::Program(shell.path(), &["-c", &arguments.command], &hidden),
         dir: &dir,
-        hidden: &config.secrets.hidden_variables(std::env::vars_os()),
-    })
-    .map_err(|error| not_started(&error, &arguments.command, &config.guard))?;
-    let mut output = Output {
-        stdout: Stream::new(stdout, config),
-        stderr: Stream::new(stderr, config),
-        progress,
     };
-
-    let cause = output
-        .read_while(cause(&mut process, timeout_ms, stop))
-        .await;
-    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let exit = match cause {
-        Cause::Itself(End::Exit(exit)) => {
-            output.read_for(LINGER).await;
-            exit
-        }
-        Cause::Itself(End::NotStarted(why)) => {
-            let message = format!("{} was not started: {why}", shell.name());
-            return Err(ToolFault::Start { message });
-        }
-        Cause::TimedOut => Exit::TimedOut,
-        Cause::Stopped => Exit::Cancelled,
-    };
-    process.end();
-    output.read_while(process.gone()).await;
-    output.read_for(DRAIN).await;
-    Ok(Ran {
-        exit,
-        stdout: output.stdout.capture.finish(),
-        stderr: output.stderr.capture.finish(),
-        took_ms,
-    })
-}
-
-async fn cause(process: &mut Process, timeout_ms: u64, stop: &Stop) -> Cause {
-    let itself = async { Cause::Itself(process.ended().await) };
-    let timed_out = async {
-        Timer::after(Duration::from_millis(timeout_ms)).await;
-        Cause::TimedOut
-    };
-    let stopped = async {
-        stop.requested().await;
-        Cause::Stopped
-    };
-    or(itself, or(timed_out, stopped)).await
+    match guarded::run(&launch, &bounds, stop, progress).await {
+        Ok(done) => Ok(done.ran),
+        Err(NotRun::Guard(error)) => Err(not_started(&error, &arguments.command, &config.guard)),
+        Err(NotRun::Program(why)) => Err(ToolFault::Start {
+            message: format!("{} was not started: {why}", shell.name()),
+        }),
+    }
 }
 
 /// The system would not start the guard, so nothing has run.
 fn not_started(error: &io::Error, command: &str, guard: &Path) -> ToolFault {
-    let message = match error.kind() {
-        io::ErrorKind::ArgumentListTooLong => {
-            let message = format!(
-                "`command` is {} bytes long, more than the system takes at once: write long texts \
-                 to a file in several runs",
-                command.len()
-            );
-            return ToolFault::Arguments { message };
-        }
-        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => format!(
-            "our own program {} cannot be run ({error}): restart openpistacrab",
-            guard.display()
-        ),
-        _ => format!("the system starts no more processes now ({error}): try again later"),
-    };
-    ToolFault::Start { message }
-}
-
-/// Both streams of a command, and who is shown them.
-struct Output<'a, P> {
-    stdout: Stream<ChildStdout>,
-    stderr: Stream<ChildStderr>,
-    progress: &'a P,
-}
-
-impl<P: Fn(Chunk)> Output<'_, P> {
-    /// Reads until something else is done.
-    async fn read_while<T>(&mut self, something: impl Future<Output = T>) -> T {
-        let reading = async {
-            self.read().await;
-            pending().await
-        };
-        or(something, reading).await
+    if error.kind() == io::ErrorKind::ArgumentListTooLong {
+        let message = format!(
+            "`command` is {} bytes long, more than the system takes at once: write long texts to \
+             a file in several runs",
+            command.len()
+        );
+        return ToolFault::Arguments { message };
     }
-
-    /// Reads to the end, but no longer than this.
-    async fn read_for(&mut self, time: Duration) {
-        let late = async {
-            Timer::after(time).await;
-        };
-        or(self.read(), late).await;
-    }
-
-    async fn read(&mut self) {
-        let progress = self.progress;
-        zip(self.stdout.read(progress), self.stderr.read(progress)).await;
-    }
-}
-
-/// One stream of a command.
-struct Stream<R> {
-    /// None once it is at its end.
-    source: Option<R>,
-    buffer: Box<[u8]>,
-    capture: Capture,
-    /// What was read since something was last shown: the last of it.
-    fresh: String,
-    /// When something may next be shown.
-    show_at: Instant,
-}
-
-impl<R: AsyncRead + Unpin> Stream<R> {
-    fn new(source: R, config: &ToolConfig) -> Stream<R> {
-        Stream {
-            source: Some(source),
-            buffer: vec![0; 32 * 1024].into_boxed_slice(),
-            capture: Capture::new(config.output_chars, &config.secrets),
-            fresh: String::new(),
-            show_at: Instant::now(),
-        }
-    }
-
-    /// Reads to the end. May be dropped at any time and called again.
-    async fn read(&mut self, progress: &impl Fn(Chunk)) {
-        while let Some(source) = &mut self.source {
-            let quiet = self.fresh.is_empty();
-            let due = async {
-                match quiet {
-                    true => pending().await,
-                    false => Timer::at(self.show_at).await,
-                };
-                None
-            };
-            match or(async { Some(source.read(&mut self.buffer).await) }, due).await {
-                Some(Ok(count)) if count > 0 => {
-                    let clean = self.capture.push(&self.buffer[..count]);
-                    self.fresh.push_str(&clean);
-                    keep_last(&mut self.fresh, PROGRESS_CHARS);
-                }
-                Some(Ok(_) | Err(_)) => self.source = None,
-                None => {}
-            }
-            if self.source.is_none() || Instant::now() >= self.show_at {
-                self.show(progress);
-            }
-            // A command that prints without pause must not keep the clock from being looked at.
-            yield_now().await;
-        }
-    }
-
-    fn show(&mut self, progress: &impl Fn(Chunk)) {
-        if !self.fresh.is_empty() {
-            progress(Chunk::Output(std::mem::take(&mut self.fresh)));
-            self.show_at = Instant::now() + PROGRESS_EVERY;
-        }
+    ToolFault::Start {
+        message: guarded::not_started(error, guard),
     }
 }
 

@@ -124,6 +124,8 @@ struct Shared {
     config: DockerConfig,
     daemon: Daemon,
     slots: Slots,
+    /// Held while the workers' network is looked for and made: Docker makes two of a name.
+    networking: smol::lock::Mutex<()>,
 }
 
 /// One action on its way, on the island.
@@ -147,6 +149,7 @@ impl Docker {
         let shared = Shared {
             daemon: Daemon::new(config.host.as_deref()),
             slots: Slots::new(config.at_once),
+            networking: smol::lock::Mutex::new(()),
             config,
         };
         Docker {

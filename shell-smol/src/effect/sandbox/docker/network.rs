@@ -39,6 +39,7 @@ impl Shared {
 
     /// This machine's address on the network, which is made if there is none.
     async fn network_address(&self, client: &Client) -> Result<IpAddr, Trouble> {
+        let _one_at_a_time = self.networking.lock().await;
         let name = self.network();
         if let Some(ip) = self.look_at_network(client).await? {
             return Ok(ip);
