@@ -8,7 +8,9 @@ use crate::secret::Secret;
 use crate::source::quic::stream::{self, Broken, Frames};
 use crate::source::quic::{ALPN, Fingerprint};
 use openpista_core::id::ApprovalId;
-use openpista_core::wire::frame::{ClientFrame, Decision, MAX_FRAME_BYTES, Role, ServerFrame, Token};
+use openpista_core::wire::frame::{
+    ClientFrame, Decision, MAX_FRAME_BYTES, Role, ServerFrame, Token,
+};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
     Connection, ConnectionError, Endpoint, EndpointConfig, SendStream, SmolRuntime,

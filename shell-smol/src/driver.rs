@@ -10,8 +10,8 @@
 
 mod handle;
 
-pub use handle::{Bearer, Handle};
 pub(crate) use handle::FarEnd;
+pub use handle::{Bearer, Handle};
 
 use crate::clock::Clock;
 use crate::effect::{Hands, Performer};

@@ -121,4 +121,3 @@ impl Handle {
         let _ = self.leave.try_send(leave);
     }
 }
-

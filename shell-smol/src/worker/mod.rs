@@ -9,8 +9,11 @@
 //! Its errors go to standard error, in words for a person, and never name the token.
 
 mod arguments;
+pub mod program;
 mod report;
 mod task;
+#[cfg(target_os = "linux")]
+mod walls;
 
 use self::arguments::{Arguments, Asked};
 use self::report::{Reporter, Verdict};
@@ -37,6 +40,11 @@ const PIECES: usize = 64;
 pub fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
     if args.get(1).is_some_and(|first| first == guard::SUBCOMMAND) {
+        #[cfg(target_os = "linux")]
+        if let Err(why) = walls::close() {
+            say(&why);
+            return ExitCode::FAILURE;
+        }
         return guard::main(args.drain(2..));
     }
     // The task is of the same user: it must not look into our memory, nor take our socket.

@@ -151,7 +151,9 @@ impl<'a> Reporter<'a> {
                 }
                 Happening::Piece(piece) => self.show(&mut send, piece).await?,
                 Happening::Done(ran) => {
-                    let report = self.report.insert(fitting(ran, self.output_chars, self.secrets));
+                    let report = self
+                        .report
+                        .insert(fitting(ran, self.output_chars, self.secrets));
                     stream::write_bytes(&mut send, report).await?;
                 }
             }

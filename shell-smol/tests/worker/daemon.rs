@@ -5,7 +5,9 @@ use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
 use openpista_core::digest::Digest;
 use openpista_core::effect::model::Reply;
-use openpista_core::effect::sandbox::{Action, Done, Ended, Engine, Program, Sandboxed};
+use openpista_core::effect::sandbox::{
+    Action, Done, Ended, Engine, Program, SandboxFault, Sandboxed, UseSandbox,
+};
 use openpista_core::effect::tool::Ran;
 use openpista_core::effect::{Chunk, Effect, Op, Outcome, Recovery};
 use openpista_core::hint::{Activity, Hint};
@@ -25,6 +27,7 @@ use openpista_shell_smol::source::quic::annex::Annex;
 use openpista_shell_smol::source::quic::{CHANNEL, Gateway, GatewayConfig};
 use sha2::Digest as _;
 use smol::LocalExecutor;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -208,7 +211,7 @@ impl Daemon {
     }
 
     /// Waits until so many of certain effects are on record.
-    fn wait_for_effects(&self, count: usize, is: impl Fn(&Op) -> bool) -> Vec<Effect> {
+    pub(crate) fn wait_for_effects(&self, count: usize, is: impl Fn(&Op) -> bool) -> Vec<Effect> {
         self.wait_for("effects", |records| {
             let effects = records.iter().filter_map(|record| match record {
                 Record::Intended(effect) if is(&effect.op) => Some(effect.clone()),
@@ -219,7 +222,7 @@ impl Daemon {
         })
     }
 
-    fn finish(&self, effect: &Effect, outcome: Outcome) {
+    pub(crate) fn finish(&self, effect: &Effect, outcome: Outcome) {
         self.send(Input::Finish {
             effect: effect.id,
             attempt: effect.attempt,
@@ -234,6 +237,34 @@ impl Daemon {
     /// Begins a turn that runs so many tasks at once, as far as the start of each. For the first
     /// turn of a home.
     pub(crate) fn begin(&self, count: usize) -> Vec<Task> {
+        let tokens = RefCell::new(Vec::new());
+        let started = self.begin_in(count, "{}", |used| {
+            // As long as a real one, and the same in each run.
+            let token = digest(&used.sandbox.to_string()).to_string();
+            let created = Done::Created {
+                token: Some(digest(&token)),
+            };
+            tokens.borrow_mut().push((used.sandbox, token));
+            Ok(created)
+        });
+        let task = |(effect, used): (Effect, UseSandbox)| {
+            let tokens = tokens.borrow();
+            let (_, token) = tokens.iter().find(|(id, _)| *id == used.sandbox).unwrap();
+            Task {
+                token: token.clone(),
+                effect: effect.id,
+            }
+        };
+        started.into_iter().map(task).collect()
+    }
+
+    /// The same, with an engine that makes sandboxes. Returns what is to be started.
+    pub(crate) fn begin_in(
+        &self,
+        count: usize,
+        arguments: &str,
+        make: impl Fn(&UseSandbox) -> Result<Done, SandboxFault>,
+    ) -> Vec<(Effect, UseSandbox)> {
         self.send(Input::Arrive(Arrival {
             origin: "cli:local".to_owned(),
             key: "k".to_owned(),
@@ -242,11 +273,13 @@ impl Daemon {
             text: "go".to_owned(),
             serial: None,
         }));
-        let call = self.wait_for_effects(1, |op| matches!(op, Op::Model(_))).remove(0);
+        let call = self
+            .wait_for_effects(1, |op| matches!(op, Op::Model(_)))
+            .remove(0);
         let calls = (0..count).map(|number| ToolCall {
             id: format!("c{number}"),
             tool: "worker.run".to_owned(),
-            arguments: format!("{{\"n\":{number}}}"),
+            arguments: arguments.to_owned(),
         });
         let reply = Reply {
             calls: calls.collect(),
@@ -257,34 +290,20 @@ impl Daemon {
             count,
             |op| matches!(op, Op::Sandbox(used) if matches!(used.action, Action::Create(_))),
         );
-        let mut tokens = Vec::new();
         for effect in &made {
-            let Op::Sandbox(used) = &effect.op else {
-                unreachable!("they were chosen for it");
-            };
-            // As long as a real one, and the same in each run.
-            let token = digest(&format!("{}", used.sandbox)).to_string();
-            let created = Done::Created {
-                token: Some(digest(&token)),
-            };
-            self.finish(effect, Outcome::Sandbox(Ok(created)));
-            tokens.push((used.sandbox, token));
+            let made = make(used(effect));
+            assert!(matches!(made, Ok(Done::Created { .. })), "{made:?}");
+            self.finish(effect, Outcome::Sandbox(made));
         }
         let started = self.wait_for_effects(
             count,
             |op| matches!(op, Op::Sandbox(used) if matches!(used.action, Action::Run(_))),
         );
-        let task = |effect: Effect| {
-            let Op::Sandbox(used) = &effect.op else {
-                unreachable!("they were chosen for it");
-            };
-            let (_, token) = tokens.iter().find(|(id, _)| *id == used.sandbox).unwrap();
-            Task {
-                token: token.clone(),
-                effect: effect.id,
-            }
-        };
-        started.into_iter().map(task).collect()
+        let each = started.into_iter().map(|effect| {
+            let used = used(&effect).clone();
+            (effect, used)
+        });
+        each.collect()
     }
 
     /// What was taken as the end of this task, as often as it was.
@@ -306,7 +325,15 @@ impl Daemon {
             self.finish(effect, Outcome::Sandbox(Ok(Done::Destroyed)));
         }
         self.wait_for("the removals", |records| {
-            let gone = |record: &&Record| matches!(record, Record::Settled { outcome: Outcome::Sandbox(Ok(Done::Destroyed)), .. });
+            let gone = |record: &&Record| {
+                matches!(
+                    record,
+                    Record::Settled {
+                        outcome: Outcome::Sandbox(Ok(Done::Destroyed)),
+                        ..
+                    }
+                )
+            };
             (records.iter().filter(gone).count() >= count).then_some(())
         });
     }
@@ -360,6 +387,13 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+fn used(effect: &Effect) -> &UseSandbox {
+    match &effect.op {
+        Op::Sandbox(used) => used,
+        other => panic!("{other:?} is no use of a sandbox"),
     }
 }
 

@@ -4,6 +4,10 @@
 #[path = "../support/crowd.rs"]
 mod crowd;
 
+#[path = "../docker/rig.rs"]
+mod rig;
+
+mod containers;
 mod daemon;
 mod refused;
 mod reports;

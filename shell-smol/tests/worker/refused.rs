@@ -160,13 +160,22 @@ fn a_worker_says_what_workers_say_and_nothing_else() {
     let task = daemon.begin(1).remove(0);
     let frame = |json: &Value| framed(json.to_string().as_bytes());
     let wrong = [
-        (frame(&json!({ "type": "message", "id": "k", "text": "hi" })), 9),
-        (frame(&json!({ "type": "approval", "approval": "1.0", "decision": "allow" })), 9),
+        (
+            frame(&json!({ "type": "message", "id": "k", "text": "hi" })),
+            9,
+        ),
+        (
+            frame(&json!({ "type": "approval", "approval": "1.0", "decision": "allow" })),
+            9,
+        ),
         (frame(&json!({ "type": "cancel", "id": "k" })), 9),
         (frame(&json!({ "type": "ping" })), 9),
         (frame(&worker(&task.token)), 9),
         (frame(&json!({ "type": "report" })), 5),
-        (frame(&json!({ "type": "output", "stream": "else", "text": "x" })), 5),
+        (
+            frame(&json!({ "type": "output", "stream": "else", "text": "x" })),
+            5,
+        ),
         (frame(&json!({ "type": "shout" })), 5),
         (framed(b"\xff\xfe"), 5),
         (framed(b"{"), 5),
@@ -179,7 +188,12 @@ fn a_worker_says_what_workers_say_and_nothing_else() {
             assert!(peer.read().await.is_some());
             peer.bytes(&bytes).await;
             let (code, reason) = peer.closed().await;
-            assert_eq!(code, expected, "{reason} for {}", String::from_utf8_lossy(&bytes));
+            assert_eq!(
+                code,
+                expected,
+                "{reason} for {}",
+                String::from_utf8_lossy(&bytes)
+            );
         }
         // Nor over a stream of its own.
         let mut peer = Peer::worker(&home, &daemon, &task.token).await;
@@ -230,7 +244,11 @@ fn a_door_for_workers_lets_no_client_in() {
     let annex = daemon.annex.clone();
     // An address of this machine's that nothing else uses.
     let door = annex.open("127.0.0.77".parse().unwrap()).unwrap();
-    assert_eq!(annex.open(door.address.ip()), Ok(door), "one socket will do");
+    assert_eq!(
+        annex.open(door.address.ip()),
+        Ok(door),
+        "one socket will do"
+    );
     assert_eq!(door.fingerprint, daemon.gateway().fingerprint());
     block_on(async {
         let auth = json!({ "type": "auth", "token": client.expose(), "client": "laptop" });

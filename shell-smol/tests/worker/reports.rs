@@ -74,7 +74,10 @@ fn a_report_outlives_the_daemon() {
     }
     let daemon = home.start_at(address);
     let ran = daemon.wait_for_end(&task);
-    assert_eq!((ran.exit, &*ran.stdout.text), (Exit::Code(0), "begun\ndone\n"));
+    assert_eq!(
+        (ran.exit, &*ran.stdout.text),
+        (Exit::Code(0), "begun\ndone\n")
+    );
     assert_eq!(worker.ended().0, Some(0));
     assert_eq!(daemon.ends(&task).len(), 1);
     // Nor does another restart make two of it.

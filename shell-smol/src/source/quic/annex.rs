@@ -60,12 +60,7 @@ impl Annex {
             let bound = endpoint::bind(&config, kept).map_err(|error| {
                 format!("workers cannot report: {error} (the port of workers is always {PORT})")
             })?;
-            smol::spawn(endpoint::serve(
-                bound.clone(),
-                shared,
-                Admits::WorkersAlone,
-            ))
-            .detach();
+            smol::spawn(endpoint::serve(bound.clone(), shared, Admits::WorkersAlone)).detach();
             tracing::info!(%address, "listening for workers");
             place.insert(bound);
         }

@@ -46,7 +46,10 @@ impl Close {
     const SLOW: Close = Close::new(6, "too slow");
     pub(super) const REVOKED: Close = Close::new(7, "the token was revoked");
     pub(super) const BROKEN: Close = Close::new(8, "internal error: the journal cannot be read");
-    pub(super) const NOT_A_WORKERS: Close = Close::new(9, "a worker sends `output` and `report` over its first stream, nothing else");
+    pub(super) const NOT_A_WORKERS: Close = Close::new(
+        9,
+        "a worker sends `output` and `report` over its first stream, nothing else",
+    );
 
     const fn new(code: u32, reason: &'static str) -> Close {
         Close { code, reason }

@@ -7,10 +7,10 @@
 //! Law 2: `heard` goes out only on the loop's word, which it gives once the report is durable. That
 //! a report counts once, however often it comes, is the core's doing.
 
+use super::Shared;
 use super::connection::{Close, break_off};
 use super::endpoint::WORKER_WINDOW;
 use super::stream::{self, Broken, Frames};
-use super::Shared;
 use crate::driver::Bearer;
 use crate::effect::tool::clip::{cut_again, keep_last};
 use crate::secret::{Secret, Secrets};

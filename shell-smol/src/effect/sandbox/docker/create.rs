@@ -220,11 +220,7 @@ pub(super) fn failed(trouble: Trouble) -> SandboxFault {
 }
 
 /// What the container is.
-fn body(
-    acting: &Acting,
-    arguments: &Arguments,
-    image: &image::Image,
-) -> ContainerCreateBody {
+fn body(acting: &Acting, arguments: &Arguments, image: &image::Image) -> ContainerCreateBody {
     let (config, sandbox) = (&acting.shared.config, acting.used.sandbox);
     // A later variable of the same name wins.
     let mut env = vec![format!("HOME={SCRATCH}")];
@@ -330,24 +326,25 @@ impl Acting {
         let worker = shared.config.worker.as_ref();
         let worker = worker.ok_or_else(|| super::unavailable(none.to_owned()))?;
         let program = &worker.program;
-        if !program.is_file() {
-            return Err(super::unavailable(format!(
-                "the worker program {} is missing: build it as the README says, or set \
-                 `sandbox.worker` to where it is",
-                program.display()
-            )));
-        }
+        crate::worker::program::check(program).map_err(super::unavailable)?;
         let meeting = shared.meet_workers(client, worker).await?;
         let timeout_ms = arguments.timeout_ms.unwrap_or(u64::MAX);
         let options = [
             ("--gateway", meeting.address.to_string()),
             ("--fingerprint", meeting.fingerprint.to_string()),
             ("--token", token::TOKEN_FILE.to_owned()),
-            ("--timeout-ms", timeout_ms.min(shared.config.timeout_ms).to_string()),
+            (
+                "--timeout-ms",
+                timeout_ms.min(shared.config.timeout_ms).to_string(),
+            ),
             ("--output-chars", shared.config.output_chars.to_string()),
         ];
         let mut line = vec![WORKER.to_owned()];
-        line.extend(options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
+        line.extend(
+            options
+                .into_iter()
+                .flat_map(|(name, value)| [name.to_owned(), value]),
+        );
         line.push("--".to_owned());
         body.cmd = body.entrypoint.replace(line);
         let host = body.host_config.get_or_insert_default();
