@@ -76,7 +76,7 @@ enum Ask {
     /// What a question comes to by this answer.
     Decide(ApprovalId, Order, Sender<Answer>),
     /// Whose task bears the token of this digest.
-    Bearer(Digest, Sender<Bearer>),
+    Bearer(Digest, Sender<Option<Bearer>>),
 }
 
 /// What the loop has to do next.
@@ -259,9 +259,7 @@ impl Driver {
             Ask::Bearer(token, answer) => {
                 let runs = state.bearer(&token).map(Bearer::Runs);
                 let reported = || state.has_reported(&token).then_some(Bearer::Reported);
-                if let Some(bearer) = runs.or_else(reported) {
-                    let _ = answer.try_send(bearer);
-                }
+                let _ = answer.try_send(runs.or_else(reported));
             }
             Ask::Decide(approval, order, answer) => {
                 if let Some(decided) = self.decide(approval, order).await? {

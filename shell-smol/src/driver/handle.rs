@@ -64,8 +64,9 @@ impl Handle {
         let _ = self.inputs.try_send(input);
     }
 
-    /// Whose task the token of this digest is for; none when it is no task's, or the loop is over.
-    pub async fn bearer(&self, token: Digest) -> Option<Bearer> {
+    /// Whose task the token of this digest is for, if it is a task's; none when the loop is over, so
+    /// that nobody knows.
+    pub async fn bearer(&self, token: Digest) -> Option<Option<Bearer>> {
         let (answer, answered) = async_channel::bounded(1);
         let _ = self.asks.send(Ask::Bearer(token, answer)).await;
         answered.recv().await.ok()

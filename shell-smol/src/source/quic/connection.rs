@@ -200,7 +200,7 @@ async fn authenticate(
         Err(broken) => Greeting::TurnedAway(broken.to_string()),
     };
     let message = match greeting {
-        Greeting::Worker { token } => match Worker::known(shared, connection, token).await {
+        Greeting::Worker { token } => match Worker::known(shared, connection, token).await? {
             Some(worker) => return Ok(Known::Worker(worker, send, frames)),
             None => worker::NOBODYS.to_owned(),
         },

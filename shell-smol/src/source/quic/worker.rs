@@ -76,20 +76,23 @@ impl From<Broken> for Wrong {
 
 impl Worker {
     /// The worker of the task that this token is for; none when it is no task's.
+    ///
+    /// # Errors
+    /// The loop is over: the worker must not take that for a verdict.
     pub(super) async fn known(
         shared: &Arc<Shared>,
         connection: &Connection,
         Token(token): Token,
-    ) -> Option<Worker> {
+    ) -> Result<Option<Worker>, Close> {
         let digest = Digest(Sha256::digest(token.as_bytes()).into());
-        let bearer = shared.handle.bearer(digest).await?;
-        Some(Worker {
+        let bearer = shared.handle.bearer(digest).await.ok_or(Close::SHUTDOWN)?;
+        Ok(bearer.map(|bearer| Worker {
             shared: Arc::clone(shared),
             connection: connection.clone(),
             token: digest,
             bearer,
             secrets: Secrets::new([("the token of a task", Secret::new(&token))]),
-        })
+        }))
     }
 
     /// Serves the worker until its connection is closed.
