@@ -3,8 +3,10 @@
 use crate::source::quic::Fingerprint;
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// What `--help` prints.
 pub(super) const HELP: &str = "\
@@ -45,7 +47,7 @@ pub(super) struct Arguments {
 }
 
 /// Reads the command line, without the program's own name.
-pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, String> {
+pub(super) fn parse(args: Vec<OsString>) -> Result<Asked, String> {
     let mut parser = Parser::from_args(args);
     let (mut gateway, mut fingerprint, mut token) = (None, None, None);
     let (mut timeout_ms, mut output_chars) = (300_000, 10_000);
@@ -83,13 +85,10 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, S
     }))
 }
 
-fn read<T>(parser: &mut Parser) -> Result<T, String>
-where
-    T: std::str::FromStr,
-    T::Err: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let value = parser.value().map_err(|error| error.to_string())?;
-    value.parse().map_err(|error| error.to_string())
+fn read<T: FromStr<Err: Display>>(parser: &mut Parser) -> Result<T, String> {
+    let value = parser.value().and_then(ValueExt::string);
+    let value = value.map_err(|error| error.to_string())?;
+    value.parse().map_err(|error| format!("{value:?}: {error}"))
 }
 
 #[cfg(test)]
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
 
     fn parse_line(line: &str) -> Result<Asked, String> {
-        parse(line.split_whitespace().map(OsString::from))
+        parse(line.split_whitespace().map(OsString::from).collect())
     }
 
     fn whom() -> String {

@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
     }
     // The task is of the same user: it must not look into our memory, nor take our socket.
     keep_private();
-    let arguments = match arguments::parse(args.drain(1..)) {
+    let arguments = match arguments::parse(args.into_iter().skip(1).collect()) {
         Ok(Asked::Work(arguments)) => arguments,
         Ok(Asked::Help) => {
             println!("{}", arguments::HELP);

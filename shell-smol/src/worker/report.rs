@@ -167,7 +167,10 @@ impl<'a> Reporter<'a> {
     }
 
     async fn next(&self, frames: &mut Frames<ServerFrame>) -> Result<Happening, ClientError> {
-        let frame = async { Ok(Happening::Frame(frames.next().await?)) };
+        let frame = async {
+            let next = frames.next().await.map(Happening::Frame);
+            next.map_err(ClientError::from)
+        };
         let piece = async {
             match self.pieces.recv().await {
                 Ok(piece) => Ok(Happening::Piece(piece)),

@@ -30,7 +30,7 @@ use smol::LocalExecutor;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
@@ -62,6 +62,10 @@ impl Home {
     }
 
     pub(crate) fn start_at(&self, listen: SocketAddr) -> Daemon {
+        // The socket of the one before goes a moment after it.
+        while UdpSocket::bind(listen).is_err() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let config = GatewayConfig::new(listen, self.path().to_owned());
         let (dir, annex) = (self.path().to_owned(), config.annex.clone());
         let (sender, receiver) = mpsc::channel();

@@ -72,6 +72,10 @@ impl Annex {
 
     /// The gateway runs from here on.
     pub(super) fn of(&self, config: GatewayConfig, shared: Arc<Shared>) {
+        let config = GatewayConfig {
+            annex: Annex::default(),
+            ..config
+        };
         self.inside().gateway = Some((config, shared));
     }
 
