@@ -337,7 +337,10 @@ impl Attached {
                 self.deliver(&session, body, vec![end]);
             }
             ServerFrame::Error { message } => self.tell(&format!("the daemon says: {message}")),
-            ServerFrame::AuthOk { .. } | ServerFrame::AuthError { .. } | ServerFrame::Pong => {}
+            ServerFrame::AuthOk { .. }
+            | ServerFrame::AuthError { .. }
+            | ServerFrame::Pong
+            | ServerFrame::Heard { .. } => {}
         }
     }
 
