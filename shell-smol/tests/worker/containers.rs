@@ -232,9 +232,9 @@ fn a_token_is_known_in_its_container_alone() {
         })
         .remove(0);
     let token = tokens.borrow()[0];
+    let name = container(&rig, &of);
     let volumes = bare(async |client| {
-        let found =
-            client.inspect_container(&container(&rig, &of), None::<InspectContainerOptions>);
+        let found = client.inspect_container(&name, None::<InspectContainerOptions>);
         let mounts = found.await.unwrap().mounts.unwrap_or_default();
         mounts
             .into_iter()

@@ -5,6 +5,7 @@
 mod crowd;
 
 #[path = "../docker/rig.rs"]
+#[allow(dead_code, reason = "the tests of containers use the rest")]
 mod rig;
 
 mod containers;
