@@ -239,6 +239,7 @@ fn a_door_for_workers_lets_no_client_in() {
     let database = home.path().join("memory.db");
     let tokens = openpista_shell_smol::journal::Tokens::open(&database).unwrap();
     let client = tokens.add("laptop").unwrap();
+    drop(tokens);
     let daemon = home.start();
     let task = daemon.begin(1).remove(0);
     let annex = daemon.annex.clone();
