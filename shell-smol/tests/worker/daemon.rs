@@ -46,15 +46,26 @@ pub(crate) const SECRET: &str = "sk-canary-of-the-daemon";
 const TIMEOUT_MS: u64 = 300_000;
 
 /// What outlives a daemon.
-pub(crate) struct Home(tempfile::TempDir);
+pub(crate) struct Home {
+    dir: tempfile::TempDir,
+    timeout_ms: u64,
+}
 
 impl Home {
     pub(crate) fn new() -> Home {
-        Home(tempfile::tempdir().unwrap())
+        Home::with_timeout(TIMEOUT_MS)
+    }
+
+    /// One where tasks may run for so long.
+    pub(crate) fn with_timeout(timeout_ms: u64) -> Home {
+        Home {
+            dir: tempfile::tempdir().unwrap(),
+            timeout_ms,
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.0.path()
+        self.dir.path()
     }
 
     pub(crate) fn start(&self) -> Daemon {
@@ -70,7 +81,8 @@ impl Home {
         let (dir, annex) = (self.path().to_owned(), config.annex.clone());
         let (sender, receiver) = mpsc::channel();
         let (held, killed) = async_channel::bounded(1);
-        let thread = std::thread::spawn(move || live(&dir, config, &sender, &killed));
+        let timeout_ms = self.timeout_ms;
+        let thread = std::thread::spawn(move || live(&dir, timeout_ms, config, &sender, &killed));
         let (gateway, handle, events) = receiver.recv().unwrap();
         Daemon {
             database: self.path().join("memory.db"),
@@ -96,6 +108,7 @@ type Ready = (Gateway, Handle, Receiver<Event>);
 
 fn live(
     dir: &Path,
+    timeout_ms: u64,
     config: GatewayConfig,
     ready: &mpsc::Sender<Ready>,
     killed: &Receiver<Infallible>,
@@ -114,7 +127,7 @@ fn live(
     let settings = Settings {
         provider: provider.name.clone(),
         model: provider.model.as_str().into(),
-        tools: [spec()].into(),
+        tools: [spec(timeout_ms)].into(),
         policy: Policy {
             mode: Mode::Full,
             ..Policy::default()
@@ -148,14 +161,14 @@ fn live(
     smol::block_on(driver.run(settings).or(killed)).unwrap();
 }
 
-fn spec() -> ToolSpec {
+fn spec(timeout_ms: u64) -> ToolSpec {
     ToolSpec {
         name: "worker.run".to_owned(),
         description: "Work.".to_owned(),
         parameters: r#"{"type":"object"}"#.to_owned(),
         recovery: Recovery::Probe,
         read_only: false,
-        timeout_ms: TIMEOUT_MS,
+        timeout_ms,
         sandbox: Some(Sandboxed {
             engine: Engine::Docker,
             otherwise: None,

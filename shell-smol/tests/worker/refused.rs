@@ -153,6 +153,27 @@ fn whose_token_is_no_tasks_is_refused_and_all_alike() {
     });
 }
 
+/// The engine has not said yet how it ended, but its time is over.
+#[test]
+fn a_token_expires_with_its_task() {
+    let home = Home::with_timeout(1);
+    let daemon = home.start();
+    let task = daemon.begin(1).remove(0);
+    block_on(async {
+        let refused = json!({ "type": "auth_error", "message": "The token is not valid." });
+        loop {
+            let mut peer = Peer::worker(&home, &daemon, &task.token).await;
+            let told = peer.read().await.unwrap();
+            if told == refused {
+                break;
+            }
+            assert_eq!(told["type"], "auth_ok");
+            smol::Timer::after(Duration::from_millis(100)).await;
+        }
+    });
+    assert!(daemon.ends(&task).is_empty());
+}
+
 #[test]
 fn a_worker_says_what_workers_say_and_nothing_else() {
     let home = Home::new();
