@@ -6,12 +6,11 @@ use futures_lite::future::{block_on, poll_once};
 use openpista_core::effect::sandbox::{Action, Done, Program, SandboxFault, Task};
 use openpista_core::effect::tool::Exit;
 use openpista_core::effect::{Chunk, sandbox::Ended};
-use openpista_shell_smol::effect::sandbox::docker::{Docker, WORKER, spec};
+use openpista_shell_smol::effect::sandbox::docker::{WORKER, spec};
 use openpista_shell_smol::secret::{Secret, Secrets};
 use serde_json::json;
 use std::cell::RefCell;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 const CANARY: &str = "sk-canary-0123456789";
 
