@@ -45,7 +45,7 @@ impl Relay {
                 if state.load(Ordering::SeqCst) == CUT {
                     continue;
                 }
-                let theirs = UnixStream::connect("/var/run/docker.sock").unwrap();
+                let theirs = UnixStream::connect(docker_socket()).unwrap();
                 let mut streams = streams.lock().unwrap();
                 streams.extend([ours.try_clone().unwrap(), theirs.try_clone().unwrap()]);
                 let pairs = [(&ours, &theirs), (&theirs, &ours)];
@@ -75,6 +75,14 @@ impl Relay {
             ..rig.config.clone()
         });
         Some(rig)
+    }
+}
+
+fn docker_socket() -> String {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    match host.strip_prefix("unix://") {
+        Some(path) => path.to_owned(),
+        None => "/var/run/docker.sock".to_owned(),
     }
 }
 

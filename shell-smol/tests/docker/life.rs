@@ -1,6 +1,7 @@
 //! A container's life: made, run once, removed, however it ends.
 
 use super::rig::{IMAGE, Rig, bare, command, ended, id, import, never, rig, rig_with, used};
+use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::InspectContainerOptions;
 use futures_lite::future::{block_on, poll_once};
 use openpista_core::effect::sandbox::{Action, Done, Program, SandboxFault, Task};
@@ -16,6 +17,16 @@ const CANARY: &str = "sk-canary-0123456789";
 
 fn container(rig: &Rig, seq: u64) -> String {
     format!("openpista-{}-{seq}-0", &rig.config.owner[..8])
+}
+
+/// What Docker says of a container.
+fn inspect(rig: &Rig, seq: u64) -> ContainerInspectResponse {
+    let name = container(rig, seq);
+    let found = bare(async |client| {
+        let options = None::<InspectContainerOptions>;
+        client.inspect_container(&name, options).await
+    });
+    found.expect("it is there")
 }
 
 #[test]
@@ -71,9 +82,9 @@ fn output_is_cut_redacted_and_shown_while_it_runs() {
     );
     assert!(ran.stdout.text.ends_with("999999\n1000000\n"), "{ran:?}");
     assert!(ran.stdout.cut_chars > 6_000_000, "{ran:?}");
+    // Of what comes too fast the last is shown.
     let shown = shown.into_inner();
-    assert!(shown.starts_with("[redacted: CANARY]"), "{shown}");
-    assert!(!shown.contains("canary"), "{shown}");
+    assert!(!shown.is_empty() && !shown.contains("canary"), "{shown}");
 }
 
 #[test]
@@ -98,11 +109,7 @@ fn what_is_stopped_is_killed_and_what_it_printed_is_kept() {
         let ran = ended(rig.act_until(seq, Action::Run(task), "begun")).ran;
         assert_eq!(ran.exit, Exit::Cancelled);
         assert_eq!(ran.stdout.text, "begun\n");
-        let state = bare(async |client| {
-            let found =
-                client.inspect_container(&container(&rig, seq), None::<InspectContainerOptions>);
-            found.await.unwrap().state.unwrap()
-        });
+        let state = inspect(&rig, seq).state.unwrap();
         assert_eq!(state.running, Some(false));
         rig.destroy(seq);
     }

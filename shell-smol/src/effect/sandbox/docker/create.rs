@@ -32,7 +32,7 @@ pub(super) const GROUP: u32 = 65534;
 pub(super) const OWNER_LABEL: &str = "openpista.owner";
 pub(super) const SANDBOX_LABEL: &str = "openpista.sandbox";
 
-/// How often to look whether a removal that somebody else began is over.
+/// How often to look whether what somebody else began is over.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 impl Acting {
@@ -168,13 +168,19 @@ async fn make_fresh(
     let options = CreateContainerOptionsBuilder::default()
         .name(container)
         .build();
-    let make = || client.create_container(Some(options.clone()), body.clone());
-    match daemon.ask(WORK, make()).await {
-        Err(trouble) if trouble.kind == Kind::Conflict => {
-            remove(daemon, client, container).await?;
-            daemon.ask(WORK, make()).await.map(drop)
+    let give_up = tokio::time::Instant::now() + WORK;
+    loop {
+        let made = client.create_container(Some(options.clone()), body.clone());
+        match daemon.ask(WORK, made).await {
+            // It may also be that Docker is still busy with what we asked for before we died.
+            Err(trouble)
+                if trouble.kind == Kind::Conflict && tokio::time::Instant::now() < give_up =>
+            {
+                remove(daemon, client, container).await?;
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            made => return made.map(drop),
         }
-        made => made.map(drop),
     }
 }
 

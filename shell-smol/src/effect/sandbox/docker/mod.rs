@@ -3,10 +3,10 @@
 //! A container is named by its sandbox and by the journal that it belongs to ([`DockerConfig::owner`]),
 //! so whoever comes after a crash finds it, and two daemons on one Docker never touch each other's.
 //! In it nothing can be reached or changed: no network, no capability, nobody's user, a root and a
-//! workspace that are read-only, bounded memory, processors and processes ([`create`](self::create)).
+//! workspace that are read-only, bounded memory, processors and processes.
 //! This module decides nothing; it keeps law 15 by removing what it is told to, whatever it finds.
 //!
-//! The Docker client needs tokio, which lives on an [island](self::island): each action is sent
+//! The Docker client needs tokio, which lives on an island, a thread of its own: each action is sent
 //! there whole. What prints progress stays here, on the caller's side.
 
 mod arguments;

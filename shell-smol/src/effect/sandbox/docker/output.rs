@@ -28,19 +28,28 @@ pub(super) struct Output {
     stderr: Capture,
     /// None once it is at its end.
     source: Option<Source>,
+    /// That was no end, but a connection that broke.
+    broken: bool,
     /// What was read since something was last shown: the last of it.
     fresh: String,
     /// When something may next be shown.
     show_at: Instant,
-    shown: Shown,
+    /// None where nobody looks.
+    shown: Option<Shown>,
 }
 
 impl Output {
-    pub(super) fn new(source: Source, chars: usize, secrets: &Secrets, shown: Shown) -> Output {
+    pub(super) fn new(
+        source: Source,
+        chars: usize,
+        secrets: &Secrets,
+        shown: Option<Shown>,
+    ) -> Output {
         Output {
             stdout: Capture::new(chars, secrets),
             stderr: Capture::new(chars, secrets),
             source: Some(source),
+            broken: false,
             fresh: String::new(),
             show_at: Instant::now(),
             shown,
@@ -67,7 +76,8 @@ impl Output {
             };
             match item {
                 Some(Some(Ok(output))) => self.take(output),
-                Some(Some(Err(_)) | None) => self.source = None,
+                Some(Some(Err(_))) => (self.source, self.broken) = (None, true),
+                Some(None) => self.source = None,
                 None => {}
             }
             if self.source.is_none() || Instant::now() >= self.show_at {
@@ -87,9 +97,15 @@ impl Output {
         keep_last(&mut self.fresh, PROGRESS_CHARS);
     }
 
+    /// Reads to the end, and says whether that was reached within this time.
+    pub(super) async fn finishes_within(&mut self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, self.read()).await.is_ok() && !self.broken
+    }
+
     fn show(&mut self) {
-        if !self.fresh.is_empty() {
-            self.shown.show(std::mem::take(&mut self.fresh));
+        let fresh = std::mem::take(&mut self.fresh);
+        if let (Some(shown), false) = (&self.shown, fresh.is_empty()) {
+            shown.show(fresh);
             self.show_at = Instant::now() + PROGRESS_EVERY;
         }
     }

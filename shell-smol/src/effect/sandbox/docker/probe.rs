@@ -80,32 +80,34 @@ impl Acting {
 }
 
 impl Shared {
-    /// Removes what is ours by its label and is not among these.
+    /// Removes what is ours by its label and is not among these. One that cannot be removed keeps
+    /// no other one.
     pub(super) async fn sweep(&self, owned: &BTreeSet<SandboxId>) -> Result<usize, String> {
-        let swept = async {
-            let client = self.daemon.client().await?;
-            let label = format!("{OWNER_LABEL}={}", self.config.owner);
-            let options = ListContainersOptionsBuilder::default()
-                .all(true)
-                .filters(&HashMap::from([("label", vec![label])]))
-                .build();
-            let ours = client.list_containers(Some(options));
-            let mut swept = 0;
-            for found in self.daemon.ask(ANSWER, ours).await? {
-                let labels = found.labels.unwrap_or_default();
-                let sandbox = labels.get(SANDBOX_LABEL).and_then(|id| id.parse().ok());
-                if sandbox.is_some_and(|sandbox| owned.contains(&sandbox)) {
-                    continue;
-                }
-                if let Some(id) = found.id {
-                    remove(&self.daemon, &client, &id).await?;
-                    swept += 1;
-                }
+        let message = |trouble: Trouble| trouble.message;
+        let client = self.daemon.client().await.map_err(message)?;
+        let label = format!("{OWNER_LABEL}={}", self.config.owner);
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&HashMap::from([("label", vec![label])]))
+            .build();
+        let ours = client.list_containers(Some(options));
+        let ours = self.daemon.ask(ANSWER, ours).await.map_err(message)?;
+        let mut swept = Ok(0);
+        for found in ours {
+            let labels = found.labels.unwrap_or_default();
+            let sandbox = labels.get(SANDBOX_LABEL).and_then(|id| id.parse().ok());
+            if sandbox.is_some_and(|sandbox| owned.contains(&sandbox)) {
+                continue;
             }
-            self.sweep_network(&client).await;
-            Ok(swept)
-        };
-        swept.await.map_err(|trouble: Trouble| trouble.message)
+            let removed = remove(&self.daemon, &client, &found.id.unwrap_or_default()).await;
+            swept = match (swept, removed) {
+                (Ok(count), Ok(())) => Ok(count + 1),
+                (Ok(_), Err(trouble)) => Err(trouble.message),
+                (Err(message), _) => Err(message),
+            };
+        }
+        self.sweep_network(&client).await;
+        swept
     }
 
     /// What the daemon calls itself.

@@ -7,7 +7,7 @@
 use super::daemon::{ANSWER, Daemon, Kind, Trouble, WORK};
 use super::output::{Output, Source};
 use super::probe::{self, Found};
-use super::{Acting, Shared, create, token};
+use super::{Acting, Shared, Shown, create, token};
 use crate::secret::Secrets;
 use bollard::Docker as Client;
 use bollard::errors::Error;
@@ -27,8 +27,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// after its time is over, and then takes it for lost.
 const KILLING: Duration = Duration::from_secs(4);
 
-/// How long what a container printed may still be under way once it has ended.
-const DRAIN: Duration = Duration::from_secs(2);
+/// How long what a container printed may still be under way once it has ended; and once it was
+/// killed, when there is no time left.
+const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN_KILLED: Duration = Duration::from_millis(500);
+
+/// How often, and how many times, to ask whether it was memory that something was killed for.
+const ASK_MEMORY_EVERY: Duration = Duration::from_millis(100);
+const ASK_MEMORY: usize = 5;
+
+/// What a shell reports of a program that was killed: 128 and SIGKILL.
+const KILLED: i64 = 137;
 
 /// How much longer a worker has than its task, to report that the time was over.
 const REPORTING: Duration = Duration::from_secs(3);
@@ -36,6 +45,9 @@ const REPORTING: Duration = Duration::from_secs(3);
 /// How long to look for a daemon that went away, and how often.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+const OUT_OF_MEMORY: &str = "the container's memory was used up and a process killed for it; files \
+                             in /tmp count too, and `memory_mb` can ask for more within the limit";
 
 /// What is known of a task that was started.
 struct Started<'a> {
@@ -93,7 +105,7 @@ impl Acting {
                 return Err(create::failed(trouble));
             }
         }
-        let ended = started.see_through(source).await;
+        let ended = started.see_through(Some(source)).await;
         undo.disarm();
         ended
     }
@@ -110,7 +122,7 @@ impl Acting {
         let started = self.started(task, client, timeout_ms, Instant::now() + left, None);
         let started = started.await;
         let undo = KillOnDrop::new(self, &started.client);
-        let ended = started.see_through(started.logs()).await;
+        let ended = started.see_through(None).await;
         undo.disarm();
         ended
     }
@@ -164,40 +176,60 @@ impl Started<'_> {
         Ok(self.daemon().ask(ANSWER, attached).await?.output)
     }
 
-    /// What it has printed so far and prints from now on, as far as the log goes back.
-    fn logs(&self) -> Source {
+    /// What its log has, and where it is followed what it prints from now on.
+    fn logs(&self, follow: bool) -> Source {
         let options = LogsOptionsBuilder::default()
             .stdout(true)
             .stderr(true)
-            .follow(true)
+            .follow(follow)
             .build();
         Box::pin(self.client.logs(&self.container, Some(options)))
     }
 
-    /// Waits for the end of it, also when the daemon goes away and comes back meanwhile.
-    async fn see_through(&self, source: Source) -> Result<Done, SandboxFault> {
-        let mut output = self.output(source);
+    /// Waits for the end of it, also when the daemon goes away and comes back meanwhile. `attached`
+    /// is what it prints from its start, where that is at hand.
+    async fn see_through(&self, attached: Option<Source>) -> Result<Done, SandboxFault> {
+        let mut whole = attached.is_some();
+        let mut source = attached.unwrap_or_else(|| self.logs(true));
         loop {
+            let shown = Some(self.acting.shown.clone());
+            let mut output = self.output(source, shown);
             match self.cause(&mut output).await {
                 Some(Cause::Itself(code)) => {
-                    let _ = timeout(DRAIN, output.read()).await;
+                    let output = self.settled(output, whole, DRAIN).await;
                     return Ok(self.ended(code, output).await);
                 }
-                Some(Cause::TimedOut) => return self.cut_short(Exit::TimedOut, output).await,
-                Some(Cause::Stopped) => return self.cut_short(Exit::Cancelled, output).await,
+                Some(Cause::TimedOut) => {
+                    return self.cut_short(Exit::TimedOut, output, whole).await;
+                }
+                Some(Cause::Stopped) => {
+                    return self.cut_short(Exit::Cancelled, output, whole).await;
+                }
                 None => {
                     self.find_again().await?;
                     // All of it once more, since nobody knows what was missed.
-                    output = self.output(self.logs());
+                    (source, whole) = (self.logs(true), false);
                 }
             }
         }
     }
 
-    fn output(&self, source: Source) -> Output {
-        let shown = self.acting.shown.clone();
+    fn output(&self, source: Source, shown: Option<Shown>) -> Output {
         let chars = self.acting.shared.config.output_chars;
         Output::new(source, chars, &self.secrets, shown)
+    }
+
+    /// All that was printed, now that it has ended. Who follows a log may miss the end of it, so
+    /// then the log is read once more.
+    async fn settled(&self, mut output: Output, whole: bool, limit: Duration) -> Output {
+        if whole && output.finishes_within(limit).await {
+            return output;
+        }
+        let mut logged = self.output(self.logs(false), None);
+        match logged.finishes_within(limit).await {
+            true => logged,
+            false => output,
+        }
     }
 
     /// Why there is nothing more to wait for; none when the connection broke.
@@ -218,55 +250,79 @@ impl Started<'_> {
     }
 
     /// Ends what is no longer to run, and keeps what it printed until then.
-    async fn cut_short(&self, exit: Exit, mut output: Output) -> Result<Done, SandboxFault> {
+    async fn cut_short(
+        &self,
+        exit: Exit,
+        mut output: Output,
+        whole: bool,
+    ) -> Result<Done, SandboxFault> {
         let killed = kill(self.daemon(), &self.client, &self.container);
         if !output.read_while(killed).await {
             return Err(SandboxFault::Lost);
         }
-        let _ = timeout(DRAIN, output.read()).await;
+        let output = self.settled(output, whole, DRAIN_KILLED).await;
         let took_ms = self.began.map_or(self.timeout_ms, elapsed_ms);
         Ok(done(exit, took_ms, output, None))
     }
 
     /// It has ended by itself, or by what confines it.
     async fn ended(&self, code: i64, output: Output) -> Done {
-        let mut found = None;
+        let mut found = Found::default();
         if code != 0 || self.began.is_none() {
-            found = probe::look(self.daemon(), &self.client, &self.container)
-                .await
-                .ok();
+            found = self.look_for_memory(code).await;
         }
-        let found = found.unwrap_or_default();
         let took_ms = self.began.map_or(found.ran_ms, elapsed_ms);
         // An earlier life of ours may have killed it for that, and died.
-        let late = self.began.is_none() && code == 137 && took_ms >= self.timeout_ms;
-        let exit = match late {
-            true => Exit::TimedOut,
-            false => Exit::Code(i32::try_from(code).unwrap_or(i32::MAX)),
+        if self.began.is_none() && code == KILLED && took_ms >= self.timeout_ms {
+            return done(Exit::TimedOut, took_ms, output, None);
+        }
+        let note = match (found.out_of_memory, code) {
+            (true, _) => Some(OUT_OF_MEMORY.to_owned()),
+            (false, KILLED) => Some(format!(
+                "it was killed; if nothing in there did that: {OUT_OF_MEMORY}"
+            )),
+            (false, _) => None,
         };
-        let note = found.out_of_memory.then(|| {
-            "a process was killed because the container's memory was used up; files in /tmp count \
-             too, and `memory_mb` can ask for more within the limit"
-                .to_owned()
-        });
+        let exit = Exit::Code(i32::try_from(code).unwrap_or(i32::MAX));
         done(exit, took_ms, output, note)
     }
 
-    /// Looks for the container after the connection broke.
+    /// What it looks like now that it has ended. Docker may hear of the end before it hears of what
+    /// was killed for its memory.
+    async fn look_for_memory(&self, code: i64) -> Found {
+        let mut found = Found::default();
+        for _ in 0..ASK_MEMORY {
+            let looked = probe::look(self.daemon(), &self.client, &self.container).await;
+            found = looked.unwrap_or(found);
+            if found.out_of_memory || code != KILLED {
+                break;
+            }
+            tokio::time::sleep(ASK_MEMORY_EVERY).await;
+        }
+        found
+    }
+
+    /// Looks for the container after the connection broke. Whatever is not found in time is still
+    /// removed.
     async fn find_again(&self) -> Result<(), SandboxFault> {
-        let give_up = Instant::now() + PATIENCE;
+        let now = Instant::now();
+        let give_up = (now + PATIENCE).min(self.deadline.max(now) + KILLING);
         let found = async {
             loop {
                 tokio::time::sleep(LOOK_EVERY).await;
                 match probe::look(self.daemon(), &self.client, &self.container).await {
-                    Ok(Found { started: true, .. }) => return Ok(()),
+                    Ok(found) if found.started => return Ok(()),
                     Ok(_) => return Err(SandboxFault::Lost),
                     Err(trouble) if trouble.kind == Kind::Absent => return Err(SandboxFault::Lost),
                     Err(_) => {}
                 }
             }
         };
-        timeout_at(give_up, found)
+        let stopped = async {
+            self.acting.stop.requested().await;
+            Err(SandboxFault::Lost)
+        };
+        timeout_at(give_up, or(found, stopped))
             .await
             .unwrap_or(Err(SandboxFault::Lost))
     }
