@@ -112,10 +112,10 @@ impl Yard {
             "{line}: {ran:?}"
         );
         assert_eq!(ran.stdout.text, "", "{line}: {ran:?}");
-        let said = ran.stderr.text.as_str();
+        let said = ran.stderr.text.to_lowercase();
         let refusals = [
-            "Permission denied",
-            "Operation not permitted",
+            "permission denied",
+            "operation not permitted",
             "cross-device",
         ];
         assert!(
@@ -169,6 +169,16 @@ fn skill(entry: &str, arguments: String) -> Task {
 fn never() -> (async_channel::Sender<std::convert::Infallible>, Stop) {
     let (sender, receiver) = async_channel::bounded(1);
     (sender, Stop::when_closed(receiver))
+}
+
+/// A process of the same user, ended whatever becomes of the test.
+struct Other(std::process::Child);
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn is_alive(pid: i32) -> bool {
@@ -341,8 +351,8 @@ fn nothing_private_can_be_read() {
 #[test]
 fn other_processes_cannot_be_read_or_touched() {
     let yard = Yard::new();
-    let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
-    let (us, pid) = (std::process::id(), other.id());
+    let mut other = Other(Command::new("sleep").arg("1000").spawn().unwrap());
+    let (us, pid) = (std::process::id(), other.0.id());
     for line in [
         format!("cat /proc/{us}/environ"),
         format!("cat /proc/{us}/cmdline"),
@@ -362,9 +372,7 @@ fn other_processes_cannot_be_read_or_touched() {
     ] {
         yard.refused(&line);
     }
-    assert_eq!(other.try_wait().unwrap(), None);
-    other.kill().unwrap();
-    other.wait().unwrap();
+    assert_eq!(other.0.try_wait().unwrap(), None);
 }
 
 #[test]
@@ -710,7 +718,6 @@ fn a_file_is_bounded_and_so_are_open_files() {
 fn a_fork_bomb_is_bounded_and_ended() {
     let yard = Yard::new();
     for bomb in [
-        "b() { b | b & }; b; sleep 1000",
         "while :; do sleep 1000 & done",
         // These leave the process group.
         "while :; do setsid sleep 1000 & done",

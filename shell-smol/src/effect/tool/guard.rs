@@ -23,9 +23,10 @@
 //! then ends the command. Whoever kills the guard itself leaves the daemon to kill the process
 //! group; only what had left the group outlives that.
 
-use super::hold::{Hold, Limits};
+use super::hold::{self, Hold, Limits};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
@@ -52,8 +53,11 @@ pub(super) const GRACE: Duration = Duration::from_millis(500);
 /// How long the guard tries to kill what does not go away, such as a process of another user.
 pub(super) const KILLING: Duration = Duration::from_secs(2);
 
-/// How often a guard looks whether what it holds is within its limits.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often a guard looks how many threads the machine has, which costs nothing.
+const GLANCE_EVERY: Duration = Duration::from_millis(10);
+
+/// How often, in glances, it looks at each process that it holds.
+const LOOK_EVERY: u32 = 10;
 
 /// The guard reaps orphans and finds them by their parent: else only the group is known.
 const ADOPTS: bool = cfg!(target_os = "linux");
@@ -110,8 +114,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         return ExitCode::from(2);
     };
     let ended = match args.next() {
-        Some(file) if program == HOLD => Hold::read(file.as_ref())
-            .and_then(|hold| guard(|| hold.start(), Some(hold.limits), &control)),
+        Some(file) if program == HOLD => Hold::read(file.as_ref()).and_then(|hold| {
+            let usual = hold::go_first();
+            guard(|| hold.start(usual), Some(hold.limits), &control)
+        }),
         first => {
             let mut command = Command::new(program);
             command
@@ -233,11 +239,18 @@ fn end(group: Pid) {
 }
 
 /// Looks again and again whether what is held is within its limits, and ends it when it is not.
+/// It looks at once when the whole machine's number of threads jumps.
 fn watch(group: Pid, limits: Limits, control: &UnixStream) {
-    loop {
-        thread::sleep(LOOK_EVERY);
+    let before = hold::threads_of_all();
+    for glance in 1_u32.. {
+        thread::sleep(GLANCE_EVERY);
+        let jumped = hold::threads_of_all() > before.saturating_add(limits.processes);
+        if !jumped && !glance.is_multiple_of(LOOK_EVERY) {
+            continue;
+        }
         if let Some(limit) = limits.exceeded(&descendants()) {
             say(control, &Report::Exceeded(limit));
+            // No pause: what multiplies must not be quicker.
             loop {
                 signal_all(group, Signal::KILL);
             }
@@ -272,14 +285,17 @@ pub(super) struct Process {
 
 /// The guard's descendants, however deep, parents first.
 fn descendants() -> Vec<Process> {
-    let all = processes();
-    let mut found: Vec<Process> = Vec::new();
-    let mut parents = vec![std::process::id() as i32];
-    while let Some(parent) = parents.pop() {
-        for process in all.iter().filter(|process| process.parent == parent) {
-            found.push(*process);
-            parents.push(process.id);
-        }
+    let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
+    for process in processes() {
+        children.entry(process.parent).or_default().push(process);
+    }
+    let mut found = children
+        .remove(&(std::process::id() as i32))
+        .unwrap_or_default();
+    let mut next = 0;
+    while let Some(process) = found.get(next) {
+        found.extend(children.remove(&process.id).unwrap_or_default());
+        next += 1;
     }
     found
 }

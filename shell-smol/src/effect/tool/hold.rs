@@ -4,11 +4,13 @@
 //! and must not bend the guard: nothing of it reaches the guard but as data.
 //!
 //! The kernel limits each process: its memory, the size of a file it writes, how many files it
-//! has open, and that it leaves no core. It has no good limit for a family of processes: that of
-//! `RLIMIT_NPROC` counts all that the user runs anywhere and does not bind root at all. So the
-//! guard itself looks at the family some times a second, and ends it when it has grown beyond its
-//! number of processes and threads, or beyond its memory, counted as what all of them hold of it
-//! together. Between two looks the kernel's limits are the only ones.
+//! has open, and that it leaves no core. It has no good limit for a family of processes:
+//! `RLIMIT_NPROC` counts all that the user runs anywhere, and does not bind root. So that is only
+//! the last resort, set to what the whole machine runs and the family's share on top. The guard
+//! itself looks at the family some times a second, and ends it when it has grown beyond its number
+//! of processes and threads, or beyond its memory, counted as what all of them hold of it together.
+//! To be quicker than what multiplies, the guard goes before everything if it may, and what it
+//! holds goes behind.
 
 use super::guard::Process;
 use crate::effect::sandbox::subprocess::confine::Walls;
@@ -57,7 +59,8 @@ impl Hold {
 
     /// Starts the program, held. What holds it is put on a thread that ends with this: limits
     /// bind the guard as well, walls only that thread and what it starts.
-    pub(super) fn start(&self) -> io::Result<Child> {
+    /// It is put a little behind the `usual` niceness.
+    pub(super) fn start(&self, usual: i32) -> io::Result<Child> {
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)
@@ -67,6 +70,7 @@ impl Hold {
             .process_group(0);
         thread::scope(|scope| {
             let starting = thread::Builder::new().spawn_scoped(scope, || {
+                go_last(usual);
                 self.limits.set()?;
                 if let Some(walls) = &self.walls {
                     walls.close()?;
@@ -111,6 +115,10 @@ impl Limits {
         set(Resource::Core, 0)?;
         set(Resource::Fsize, self.file_bytes)?;
         set(Resource::Nofile, OPEN_FILES)?;
+        set(
+            Resource::Nproc,
+            threads_of_all().saturating_add(self.processes),
+        )?;
         // The guard has to live under it too.
         set(
             Resource::As,
@@ -124,6 +132,37 @@ impl Limits {
         Ok(())
     }
 }
+
+/// How many threads the whole machine has, whoever runs them; all there can be when that is not
+/// known.
+pub(super) fn threads_of_all() -> u64 {
+    let loads = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let all = loads.split(['/', ' ']).nth(4);
+    all.and_then(|all| all.parse().ok()).unwrap_or(u64::MAX)
+}
+
+/// Puts this thread, and those that it starts, before all others where that is allowed. Returns
+/// its niceness until then.
+#[cfg(target_os = "linux")]
+pub(super) fn go_first() -> i32 {
+    let usual = rustix::process::getpriority_process(None).unwrap_or(0);
+    let _ = rustix::process::setpriority_process(None, -20);
+    usual
+}
+
+/// Puts this thread, and what it starts, a little behind others.
+#[cfg(target_os = "linux")]
+fn go_last(usual: i32) {
+    let _ = rustix::process::setpriority_process(None, (usual + 5).min(19));
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn go_first() -> i32 {
+    0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn go_last(_usual: i32) {}
 
 /// How many files a process may have open.
 #[cfg(target_os = "linux")]

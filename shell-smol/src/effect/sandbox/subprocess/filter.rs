@@ -64,15 +64,9 @@ const REFUSED: &[c::c_long] = &[
     // Memory that no process seems to hold.
     c::SYS_memfd_create,
     c::SYS_memfd_secret,
-    // Who owns a file, and what is noted of it; what happens to files elsewhere.
+    // Who owns a file, and what happens to files elsewhere.
     c::SYS_fchown,
     c::SYS_fchownat,
-    c::SYS_setxattr,
-    c::SYS_lsetxattr,
-    c::SYS_fsetxattr,
-    c::SYS_removexattr,
-    c::SYS_lremovexattr,
-    c::SYS_fremovexattr,
     c::SYS_inotify_add_watch,
     c::SYS_fanotify_init,
     c::SYS_fanotify_mark,
@@ -120,6 +114,16 @@ const SIGNALS: &[c::c_long] = &[
     c::SYS_pidfd_send_signal,
 ];
 
+/// Refused as a file system does that has no such thing, which is no cause for alarm.
+const UNSUPPORTED: &[c::c_long] = &[
+    c::SYS_setxattr,
+    c::SYS_lsetxattr,
+    c::SYS_fsetxattr,
+    c::SYS_removexattr,
+    c::SYS_lremovexattr,
+    c::SYS_fremovexattr,
+];
+
 /// Not done, and said to be.
 const PRETENDED: &[c::c_long] = &[c::SYS_fchmod, c::SYS_fchmodat, FCHMODAT2, c::SYS_utimensat];
 
@@ -150,9 +154,10 @@ pub(super) fn close(signals: bool) -> Result<(), String> {
     let refused = compile(refused(signals), c::EPERM).map_err(missing)?;
     let pretended = [PRETENDED, PRETENDED_OLD].concat();
     let pretended = compile(always(&pretended), 0).map_err(missing)?;
+    let unsupported = compile(always(UNSUPPORTED), c::ENOTSUP).map_err(missing)?;
     let mut unknown = compile(always(&[c::SYS_clone3]), c::ENOSYS).map_err(missing)?;
     unknown.splice(..0, no_newer());
-    for filter in [unknown, pretended, refused] {
+    for filter in [unknown, unsupported, pretended, refused] {
         seccompiler::apply_filter(&filter).map_err(missing)?;
     }
     Ok(())
