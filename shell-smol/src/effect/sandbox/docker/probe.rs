@@ -7,9 +7,13 @@ use bollard::Docker as Client;
 use bollard::models::{ContainerState, ContainerStateStatusEnum};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use chrono::DateTime;
+use futures_lite::future::{or, pending};
 use openpista_core::effect::sandbox::{Done, Program, SandboxFault, Task};
 use openpista_core::id::SandboxId;
 use std::collections::{BTreeSet, HashMap};
+
+/// How often to try to listen for a worker.
+const MEET_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// What a container looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,20 +66,30 @@ impl Acting {
         match look(daemon, &client, &self.container()).await {
             Ok(found) => {
                 self.shared.slots.keep_found(self.used.sandbox);
-                if task.program == Program::Worker
-                    && let Some(worker) = &self.shared.config.worker
-                    && let Err(fault) = self.shared.meet_workers(&client, worker).await
-                {
-                    // It may still end by itself.
-                    tracing::warn!("a worker cannot report: {fault}");
-                }
-                match found.started {
-                    true => self.take_up(task, client, found.ran_ms).await,
-                    false => self.start(task, client).await,
-                }
+                let resumed = async {
+                    match found.started {
+                        true => self.take_up(task, client.clone(), found.ran_ms).await,
+                        false => self.start(task, client.clone()).await,
+                    }
+                };
+                or(resumed, self.wait_for_worker(task, &client)).await
             }
             Err(_) => Err(SandboxFault::Lost),
         }
+    }
+}
+
+impl Acting {
+    /// Sees to it that a worker which was there before us finds the gateway again. Never ends.
+    async fn wait_for_worker(&self, task: &Task, client: &Client) -> Result<Done, SandboxFault> {
+        if let (Program::Worker, Some(worker)) = (&task.program, &self.shared.config.worker) {
+            while let Err(fault) = self.shared.meet_workers(client, worker).await {
+                // The one before us may not have let go of the address yet.
+                tracing::warn!("a worker cannot report: {fault}");
+                tokio::time::sleep(MEET_EVERY).await;
+            }
+        }
+        pending().await
     }
 }
 
