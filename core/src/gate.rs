@@ -10,6 +10,7 @@ use crate::id::Seq;
 use crate::message::Prompt;
 use crate::record::Record;
 use crate::step::Step;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -32,7 +33,7 @@ impl Receipt {
 #[derive(Debug)]
 #[must_use]
 pub struct Cleared {
-    effect: Effect,
+    effect: Box<Effect>,
     prompt: Option<Prompt>,
 }
 
@@ -49,7 +50,7 @@ impl Cleared {
 
     /// Both, to act on.
     pub fn into_parts(self) -> (Effect, Option<Prompt>) {
-        (self.effect, self.prompt)
+        (*self.effect, self.prompt)
     }
 }
 
@@ -120,6 +121,7 @@ fn release(step: Step, opened: &mut Vec<Opened>) {
         if let Record::Intended(effect) = record {
             let found = prompts.iter().position(|(id, _)| *id == effect.id);
             let prompt = found.map(|index| prompts.swap_remove(index).1);
+            let effect = Box::new(effect);
             opened.push(Opened::Effect(Cleared { effect, prompt }));
         }
     }

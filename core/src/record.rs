@@ -380,6 +380,16 @@ impl Answer {
 }
 
 impl Record {
+    /// What that question came to, if this says so.
+    pub fn answer_to(&self, question: ApprovalId) -> Option<&Answer> {
+        match self {
+            Record::Decided {
+                approval, answer, ..
+            } => (*approval == question).then_some(answer),
+            _ => None,
+        }
+    }
+
     /// The one session that this is about; none for what is about all.
     pub fn session(&self) -> Option<SessionId> {
         match self {

@@ -121,6 +121,12 @@ impl State {
         self.sandboxes.ids()
     }
 
+    /// The token of this digest is a task's that is running, or that has been heard and may not
+    /// know it yet: it may say so again.
+    pub fn is_bearer(&self, token: &Digest) -> bool {
+        self.sandboxes.bearer(token).is_some()
+    }
+
     /// The task that bears the token of this digest is running as this effect. None for a token
     /// that is nobody's, or was used up or revoked.
     pub fn bearer(&self, token: &Digest) -> Option<EffectId> {
@@ -128,11 +134,6 @@ impl State {
             Bearer::Runs(_, _, effect) => Some(effect),
             Bearer::Heard => None,
         }
-    }
-
-    /// The task that bears the token of this digest has reported, and its sandbox still stands.
-    pub fn has_reported(&self, token: &Digest) -> bool {
-        self.sandboxes.bearer(token) == Some(Bearer::Heard)
     }
 
     /// The tools on offer, those of the skills included.

@@ -15,7 +15,7 @@ mod show;
 use crate::effect::deliver::End;
 use crate::effect::model::ModelFault;
 use crate::effect::sandbox::{SandboxFault, UseSandbox};
-use crate::effect::{Effect, Op, Outcome};
+use crate::effect::{Op, Outcome};
 use crate::hint::Hint;
 use crate::id::{ApprovalId, Attempt, EffectId, Seq, SessionId, TurnId};
 use crate::input::Input;
@@ -150,6 +150,35 @@ impl Cue {
     }
 }
 
+/// What an effect was, before a record ended it.
+struct Was {
+    /// Which try of it came to the end.
+    tries: Attempt,
+    /// What it did with which sandbox.
+    used: Option<UseSandbox>,
+}
+
+/// Who is to look at the outcome of an effect.
+fn settled(
+    session: SessionId,
+    effect: EffectId,
+    outcome: &Outcome,
+    was: Option<Was>,
+) -> Option<Cue> {
+    match (outcome, was?) {
+        (Outcome::Tool(_), _) => Some(Cue::Advance(session)),
+        (Outcome::Deliver(_), _) => Some(Cue::Flush(session)),
+        (Outcome::Model(Err(fault)), was) => {
+            Some(Cue::Fail(session, effect, fault.clone(), was.tries))
+        }
+        (Outcome::Sandbox(outcome), was) => {
+            let fault = outcome.as_ref().err().cloned();
+            was.used.map(|used| Cue::Sandbox(used, fault))
+        }
+        (Outcome::Model(Ok(_)) | Outcome::Cancel(_), _) => None,
+    }
+}
+
 /// A step being made.
 struct Stepping<'a> {
     state: &'a mut State,
@@ -168,11 +197,11 @@ impl Stepping<'_> {
         );
         self.step.session = self.step.session.or(session);
         // What was settled is known only until the record has settled it.
-        let settled = self.settled_by(&record);
+        let was = self.settled_by(&record);
         self.withdraw(&record);
         self.state.evolve(self.step.seq, self.step.at, &record);
         self.hint(&record);
-        self.cue(&record, settled);
+        self.cue(&record, was);
         self.step.records.push(record);
     }
 
@@ -182,17 +211,22 @@ impl Stepping<'_> {
         }
     }
 
-    fn settled_by(&self, record: &Record) -> Option<Effect> {
-        match record {
-            Record::Settled { effect, .. } | Record::Doubted { effect, .. } => {
-                self.state.intents.get(*effect).cloned()
-            }
-            _ => None,
-        }
+    fn settled_by(&self, record: &Record) -> Option<Was> {
+        let (Record::Settled { effect, .. } | Record::Doubted { effect, .. }) = record else {
+            return None;
+        };
+        let effect = self.state.intents.get(*effect)?;
+        Some(Was {
+            tries: effect.attempt,
+            used: match &effect.op {
+                Op::Sandbox(used) => Some(used.clone()),
+                _ => None,
+            },
+        })
     }
 
     /// Who is to look next.
-    fn cue(&mut self, record: &Record, settled: Option<Effect>) {
+    fn cue(&mut self, record: &Record, was: Option<Was>) {
         let cue = match record {
             Record::Accepted(accepted) => Cue::take_up(accepted),
             Record::TurnBegan { session, .. } => Cue::Ask(*session),
@@ -216,9 +250,9 @@ impl Stepping<'_> {
                 _ => Cue::Advance(*session),
             },
             Record::Doubted { session, .. } => {
-                if let Some(Op::Sandbox(used)) = settled.map(|effect| effect.op) {
-                    self.cues.push_back(Cue::Sandbox(used, None));
-                }
+                let used = was.and_then(|was| was.used);
+                let removal = used.map(|used| Cue::Sandbox(used, None));
+                self.cues.extend(removal);
                 Cue::Advance(*session)
             }
             Record::Served { session, .. } => Cue::Advance(*session),
@@ -226,17 +260,9 @@ impl Stepping<'_> {
                 session,
                 effect,
                 outcome,
-            } => match (outcome, settled) {
-                (Outcome::Tool(_), _) => Cue::Advance(*session),
-                (Outcome::Deliver(_), _) => Cue::Flush(*session),
-                (Outcome::Model(Err(fault)), Some(settled)) => {
-                    Cue::Fail(*session, *effect, fault.clone(), settled.attempt)
-                }
-                (Outcome::Sandbox(outcome), Some(settled)) => match settled.op {
-                    Op::Sandbox(used) => Cue::Sandbox(used, outcome.clone().err()),
-                    _ => return,
-                },
-                (Outcome::Model(_) | Outcome::Sandbox(_) | Outcome::Cancel(_), _) => return,
+            } => match settled(*session, *effect, outcome, was) {
+                Some(cue) => cue,
+                None => return,
             },
             Record::TurnEnded {
                 session,

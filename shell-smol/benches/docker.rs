@@ -2,7 +2,7 @@
 //! `cargo bench --bench docker`. It needs a Docker daemon.
 
 #[path = "../tests/docker/rig.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the tests use the rest")]
 mod rig;
 mod support;
 
@@ -18,13 +18,17 @@ use futures_lite::StreamExt;
 use openpista_core::effect::tool::Exit;
 use rig::{IMAGE, Rig, command};
 use serde_json::json;
+use std::path::Path;
 use support::{Samples, head, row};
 
 const TIMES: usize = 60;
 
 fn main() {
     let Some(rig) = rig::rig() else { return };
+    // On the disk that is built on, not in a memory of `/tmp`.
+    let _ = tempfile::env::override_temp_dir(Path::new(env!("CARGO_TARGET_TMPDIR")));
     head("docker");
+    support::sync_costs();
     let task = command(&json!({ "command": ["true"] }));
     let runtime = rig::runtime();
     let client = runtime.block_on(async {

@@ -1,6 +1,7 @@
 //! What confining a process costs: the same command plainly under the guard, and confined.
 //! `cargo bench --bench subprocess`. Linux alone confines.
 
+#[expect(dead_code, reason = "this bench makes nothing durable")]
 mod support;
 
 use futures_lite::future::block_on;

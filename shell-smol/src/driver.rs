@@ -26,7 +26,7 @@ use openpista_core::effect::deliver::Question;
 use openpista_core::gate::{self, Gate, Receipt};
 use openpista_core::id::{ApprovalId, SessionId};
 use openpista_core::input::{Boot, Input, Order};
-use openpista_core::record::{Answer, Record};
+use openpista_core::record::Answer;
 use openpista_core::refusal::Refusal;
 use openpista_core::replay::Line;
 use openpista_core::settings::Settings;
@@ -77,6 +77,8 @@ enum Ask {
     Decide(ApprovalId, Order, Sender<Answer>),
     /// Whose task bears the token of this digest.
     Bearer(Digest, Sender<Option<Bearer>>),
+    /// Removes what nobody owns.
+    Sweep,
 }
 
 /// What the loop has to do next.
@@ -258,9 +260,10 @@ impl Driver {
             Ask::Objection(order, answer) => drop(answer.try_send(state.objection(&order))),
             Ask::Bearer(token, answer) => {
                 let runs = state.bearer(&token).map(Bearer::Runs);
-                let reported = || state.has_reported(&token).then_some(Bearer::Reported);
+                let reported = || state.is_bearer(&token).then_some(Bearer::Reported);
                 let _ = answer.try_send(runs.or_else(reported));
             }
+            Ask::Sweep => self.performer.sweep(state),
             Ask::Decide(approval, order, answer) => {
                 if let Some(decided) = self.decide(approval, order).await? {
                     let _ = answer.try_send(decided);
@@ -279,16 +282,8 @@ impl Driver {
         let mut lines = Vec::new();
         self.step(Input::Order(order), &mut lines);
         let mut records = lines.iter().flat_map(|line| &line.records);
-        let decided = records.find_map(|record| match record {
-            Record::Decided {
-                approval: of,
-                answer,
-                ..
-            } if *of == approval => Some(answer.clone()),
-            _ => None,
-        });
-        self.commit(lines).await?;
-        Ok(decided)
+        let decided = records.find_map(|record| record.answer_to(approval).cloned());
+        self.commit(lines).await.map(|()| decided)
     }
 
     /// Steps the core through a batch and every timer that is due, and commits.

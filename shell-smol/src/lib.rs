@@ -14,6 +14,7 @@ pub mod driver;
 pub mod effect;
 pub mod journal;
 pub mod secret;
+pub mod skill;
 pub mod source;
 pub mod terminal;
 pub mod worker;

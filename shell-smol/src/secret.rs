@@ -279,6 +279,10 @@ impl Secrets {
     fn clean_skill(&self, mut skill: Skill) -> Skill {
         skill.description = self.clean(skill.description);
         skill.body = self.clean(skill.body.to_string()).into();
+        if let Some(tool) = &mut skill.tool {
+            tool.description = self.clean(std::mem::take(&mut tool.description));
+            tool.parameters = self.clean(std::mem::take(&mut tool.parameters));
+        }
         skill
     }
 
@@ -450,9 +454,10 @@ fn base64_inside(value: &[u8], offset: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use openpista_core::effect::Recovery;
     use openpista_core::effect::tool::{Clip, Exit};
     use openpista_core::id::{Attempt, EffectId, Seq};
-    use openpista_core::message::ToolCall;
+    use openpista_core::message::{ToolCall, ToolSpec};
     use proptest::prelude::*;
 
     const KEY: &str = "sk-canary+/\"0123\\xyz";
@@ -625,6 +630,22 @@ mod tests {
             text: said(),
             serial: None,
         }));
+        inputs.push(Input::Learn {
+            skills: vec![Skill {
+                name: "a".into(),
+                description: said(),
+                body: said().into(),
+                tool: Some(ToolSpec {
+                    name: "skill.a".into(),
+                    description: said(),
+                    parameters: said(),
+                    recovery: Recovery::Doubt,
+                    read_only: true,
+                    timeout_ms: 1,
+                    sandbox: None,
+                }),
+            }],
+        });
         for input in inputs {
             let dirty = serde_json::to_string(&input).unwrap();
             assert!(dirty.contains("canary"), "{dirty}");

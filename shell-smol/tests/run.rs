@@ -33,7 +33,7 @@ fn a_command_cannot_read_the_environment_or_the_memory_of_the_program() {
     use std::os::unix::process::CommandExt;
     let home = Home::new();
     let line = "! d=/proc/$(cut -d ' ' -f 4 /proc/$PPID/stat); cat $d/environ; \
-                dd if=$d/mem count=1; ls $d/fd; tr '\\0' '\\n' < /proc/self/environ | grep ^HOME=; true";
+                dd if=$d/mem count=1; ls $d/fd; grep -c HOME= /proc/self/environ";
     let mut command = home.program(&["run", "-e", line]);
     if rustix::process::geteuid().is_root() {
         let copy = home.path().join("program");
@@ -51,10 +51,7 @@ fn a_command_cannot_read_the_environment_or_the_memory_of_the_program() {
     let said = format!("{}{}", ended.out, ended.err);
     assert_eq!(said.matches("Permission denied").count(), 3, "{said}");
     assert!(!said.contains("CANARY"), "{said}");
-    assert!(
-        said.contains(&format!("HOME={}", home.path().display())),
-        "{said}"
-    );
+    assert!(said.starts_with("```\n1\n```\n"), "{said}");
 }
 
 #[test]

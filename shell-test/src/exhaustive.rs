@@ -1,11 +1,12 @@
 //! The exhaustive mode: one scripted conversation, crashed at every cut of every step.
 //!
 //! The script has two sessions and a third that both channels share, a channel that numbers its
-//! messages, a person who is away for a while, a guest, a job, a clock that is set, tools of either class, an
+//! messages, a person who is away for a while, a guest, a job, a clock that is set, tools of either
+//! class, a container, a worker that reports from one, a guest in WebAssembly, an
 //! approval, a denial, a yes for a session, a cancel, a scheduled retry, a queue that overflows, a stranger, and a model
 //! that answers 429, 500, nonsense and nothing. Each crash is healed, and every law is checked.
 
-use crate::fault::{CUTS, Cut, DeliverTrouble, Fault, ModelTrouble};
+use crate::fault::{CUTS, Cut, DeliverTrouble, Fault, ModelTrouble, SandboxTrouble};
 use crate::law::{self, Broken};
 use crate::plan::{CANARY, GUEST, Item, OWNER, Plan, Rules, STRANGER, base_settings, job};
 use crate::story::Story;
@@ -31,6 +32,7 @@ pub fn script() -> Plan {
         say(70_000, "cli:a", None, "k9", "m9. plan run"),
         say(76_500, "cli:b", None, "k10", "m10. plan run"),
         say(77_000, "cli:b", None, "k11", "/stop"),
+        say(152_000, "cli:b", None, "k16", "m25. plan box,work,skill"),
         say(90_000, "short:c", None, "k12", "m12. say"),
         say(90_000, "cli:a", None, "k13", "/status"),
         Item::Order {
@@ -76,7 +78,7 @@ fn away() -> [Item; 3] {
 }
 
 /// What goes wrong in it.
-fn faults() -> [Fault; 10] {
+fn faults() -> [Fault; 11] {
     [
         Fault::Model {
             nth: 3,
@@ -106,6 +108,10 @@ fn faults() -> [Fault; 10] {
         Fault::Again { nth: 4 },
         Fault::LoseAck { nth: 1 },
         Fault::Tick { step: 12 },
+        Fault::Sandbox {
+            nth: 7,
+            how: SandboxTrouble::Stuck,
+        },
     ]
 }
 

@@ -35,6 +35,20 @@ pub enum Fault {
         /// How.
         how: ToolTrouble,
     },
+    /// Something with a sandbox does not go as it should.
+    Sandbox {
+        /// Which action, from 1.
+        nth: u64,
+        /// How.
+        how: SandboxTrouble,
+    },
+    /// The program dies at the commit of a step that intends something with a sandbox.
+    CrashAtSandbox {
+        /// Which such step, from 1.
+        nth: u64,
+        /// Where in it.
+        cut: Cut,
+    },
     /// A channel does not show what it should.
     Deliver {
         /// Which delivery, from 1.
@@ -159,6 +173,30 @@ pub enum ToolTrouble {
     Late,
 }
 
+/// How an action on a sandbox fails. What it means for an action that it does not fit is nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SandboxTrouble {
+    /// The engine is not there.
+    Unavailable,
+    /// The arguments make no sense.
+    Arguments,
+    /// The engine refuses, and something may be left; of a task, exit code 1.
+    Fails,
+    /// It takes too long, and says so.
+    TimedOut,
+    /// It is never heard of again.
+    Hang,
+    /// It reports after it has counted as lost.
+    Late,
+    /// An image has to be fetched first.
+    Slow,
+    /// Somebody removes it, or does while the program is down.
+    Vanish,
+    /// Removing it fails a few times.
+    Stuck,
+}
+
 /// How a delivery fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -198,6 +236,20 @@ const TOOL: &[ToolTrouble] = &[
     ToolTrouble::NoStart,
     ToolTrouble::Hang,
     ToolTrouble::Late,
+];
+const SANDBOX: &[SandboxTrouble] = &[
+    SandboxTrouble::Unavailable,
+    SandboxTrouble::Unavailable,
+    SandboxTrouble::Arguments,
+    SandboxTrouble::Fails,
+    SandboxTrouble::TimedOut,
+    SandboxTrouble::Hang,
+    SandboxTrouble::Late,
+    SandboxTrouble::Slow,
+    SandboxTrouble::Slow,
+    SandboxTrouble::Vanish,
+    SandboxTrouble::Vanish,
+    SandboxTrouble::Stuck,
 ];
 const DELIVER: &[DeliverTrouble] = &[
     DeliverTrouble::RateLimited,
@@ -270,6 +322,20 @@ pub fn draw(rng: &mut Rng) -> Fault {
     }
 }
 
+/// Draws something that goes wrong with a sandbox.
+pub fn draw_sandbox(rng: &mut Rng) -> Fault {
+    match rng.chance(35) {
+        true => Fault::CrashAtSandbox {
+            nth: rng.between(1, 40),
+            cut: *rng.pick(&CUTS),
+        },
+        false => Fault::Sandbox {
+            nth: rng.between(1, 50),
+            how: *rng.pick(SANDBOX),
+        },
+    }
+}
+
 /// The faults of a plan, by occasion.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
@@ -277,6 +343,8 @@ pub struct Faults {
     crashes: BTreeMap<u64, Cut>,
     model: BTreeMap<u64, ModelTrouble>,
     tool: BTreeMap<u64, ToolTrouble>,
+    sandbox: BTreeMap<u64, SandboxTrouble>,
+    sandbox_crashes: BTreeMap<u64, Cut>,
     deliver: BTreeMap<u64, DeliverTrouble>,
     again: BTreeMap<u64, ()>,
     resend: BTreeMap<u64, ()>,
@@ -307,6 +375,8 @@ impl Faults {
                 Fault::Crash { step, cut } => drop(all.crashes.insert(step, cut)),
                 Fault::Model { nth, how } => drop(all.model.insert(nth, how)),
                 Fault::Tool { nth, how } => drop(all.tool.insert(nth, how)),
+                Fault::Sandbox { nth, how } => drop(all.sandbox.insert(nth, how)),
+                Fault::CrashAtSandbox { nth, cut } => drop(all.sandbox_crashes.insert(nth, cut)),
                 Fault::Deliver { nth, how } => drop(all.deliver.insert(nth, how)),
                 Fault::Again { nth } => drop(all.again.insert(nth, ())),
                 Fault::Resend { nth } => drop(all.resend.insert(nth, ())),
@@ -346,6 +416,16 @@ impl Faults {
     /// What is wrong with this run of a tool?
     pub fn tool(&self, nth: u64) -> Option<ToolTrouble> {
         self.at(&self.tool, nth)
+    }
+
+    /// What is wrong with this action on a sandbox?
+    pub fn sandbox(&self, nth: u64) -> Option<SandboxTrouble> {
+        self.at(&self.sandbox, nth)
+    }
+
+    /// Does the program die at the commit of this step about sandboxes?
+    pub fn crash_at_sandbox(&self, nth: u64) -> Option<Cut> {
+        self.at(&self.sandbox_crashes, nth)
     }
 
     /// What is wrong with this delivery, over this channel at this moment?

@@ -3,14 +3,13 @@
 //! A check reads what happened, in order, and names the first place at which its law does not
 //! hold; so looking at the finished story is looking after every step. A check is a pure function,
 //! which is what lets [`crate::mutant`] show for each that it can fail.
-//!
-//! Law 15 belongs to sandboxes, which do not exist yet.
 
 mod cancel;
 mod fold;
 mod order;
 mod outside;
 mod permission;
+mod sandbox;
 mod schedule;
 
 pub use cancel::*;
@@ -18,6 +17,7 @@ pub use fold::*;
 pub use order::*;
 pub use outside::*;
 pub use permission::*;
+pub use sandbox::*;
 pub use schedule::*;
 
 use crate::story::Story;
@@ -115,6 +115,7 @@ pub const LAWS: &[Law] = &[
         "nothing new after a cancel",
         law_14_nothing_new_after_a_cancel,
     ),
+    (15, "a sandbox serves one task", law_15_sandboxes_serve_once),
     (
         16,
         "each due time fires at most once",

@@ -5,6 +5,7 @@
 //! would have left.
 
 mod change;
+mod sandbox;
 
 use crate::story::Story;
 use openpista_core::Core;
@@ -41,6 +42,10 @@ pub enum Meddling {
     TrustsStrangers,
     /// The clock never ticks.
     NeverTicks,
+    /// A container that is asked what became of it runs its task again.
+    RunsAgain,
+    /// Sandboxes count as removed and are not.
+    KeepsSandboxes,
 }
 
 impl Meddling {
@@ -54,6 +59,14 @@ impl Meddling {
 
     pub(crate) fn never_ticks(self) -> bool {
         self == Meddling::NeverTicks
+    }
+
+    pub(crate) fn restarts(self) -> bool {
+        self == Meddling::RunsAgain
+    }
+
+    pub(crate) fn keeps(self) -> bool {
+        self == Meddling::KeepsSandboxes
     }
 
     pub(crate) fn shows(self) -> usize {
@@ -310,4 +323,80 @@ pub const MUTANTS: &[Mutant] = &[
         "a stranger is heard",
         Break::World(Meddling::TrustsStrangers),
     ),
+    (
+        1,
+        "the model is told of what never ran",
+        Break::Story(sandbox::nothing_really_ran),
+    ),
+    (
+        5,
+        "the task of a container is run again",
+        Break::World(Meddling::RunsAgain),
+    ),
+    (
+        5,
+        "a task that was lost is passed off as ended",
+        Break::Story(sandbox::loss_passed_off),
+    ),
+    (
+        13,
+        "a sandbox runs something else",
+        Break::Story(sandbox::runs_something_else),
+    ),
+    (
+        14,
+        "a sandbox is made for a turn that has ended",
+        Break::Story(sandbox::runs_for_an_ended_turn),
+    ),
+    (
+        15,
+        "the task of a container is run again",
+        Break::World(Meddling::RunsAgain),
+    ),
+    (
+        15,
+        "no sandbox is ever removed",
+        Break::World(Meddling::KeepsSandboxes),
+    ),
+    (
+        15,
+        "a removal is forgotten",
+        Break::Story(sandbox::removal_forgotten),
+    ),
+    (
+        15,
+        "a sandbox is shared by two calls",
+        Break::Story(sandbox::shared),
+    ),
+    (
+        15,
+        "a sandbox is used again",
+        Break::Story(sandbox::used_again),
+    ),
+    (
+        15,
+        "a report is taken with a foreign token",
+        Break::Story(sandbox::foreign_token_taken),
+    ),
+    (
+        15,
+        "a report is taken twice",
+        Break::Story(sandbox::report_taken_twice),
+    ),
+    (
+        15,
+        "a report is not taken",
+        Break::Story(sandbox::report_not_taken),
+    ),
+    (
+        15,
+        "one who was not heard is told so",
+        Break::Story(sandbox::nobody_is_told),
+    ),
+    (
+        18,
+        "making a sandbox is tried again and again",
+        Break::Story(sandbox::made_again_and_again),
+    ),
+    (18, "sandboxes pile up", Break::Story(sandbox::piled_up)),
 ];

@@ -8,6 +8,7 @@ mod draw;
 use crate::fault::{self, Fault};
 use crate::seed::Rng;
 use openpista_core::effect::Recovery;
+use openpista_core::effect::sandbox::{Engine, Program, Sandboxed};
 use openpista_core::input::{Arrival, Decision, Order};
 use openpista_core::limit::Limits;
 use openpista_core::message::ToolSpec;
@@ -127,6 +128,8 @@ impl Plan {
         let mut items = draw::people(&mut rng, &settings);
         let faults = rng.between(0, 30);
         items.extend((0..faults).map(|_| Item::Fault(fault::draw(&mut rng))));
+        let faults = rng.below(16);
+        items.extend((0..faults).map(|_| Item::Fault(fault::draw_sandbox(&mut rng))));
         Plan {
             rules: Rules {
                 seed,
@@ -208,6 +211,20 @@ fn tools() -> Arc<[ToolSpec]> {
         spec("file.write", Recovery::Doubt, false),
         spec("disk.wipe", Recovery::Doubt, false),
     ]);
+    let skill = Program::Skill {
+        name: "hello".into(),
+        folder: "skills/hello".into(),
+        entry: "main.wasm".into(),
+        image: None,
+    };
+    let otherwise = Some(Engine::Subprocess);
+    tools.extend([
+        sandboxed("container.run", Engine::Docker, None, Program::Command),
+        sandboxed("worker.run", Engine::Docker, None, Program::Worker),
+        sandboxed("code.run", Engine::Docker, otherwise, Program::Command),
+        sandboxed("confined.run", Engine::Subprocess, None, Program::Command),
+        sandboxed("skill.hello", Engine::Wasm, None, skill),
+    ]);
     tools.into()
 }
 
@@ -234,5 +251,16 @@ fn spec(name: &str, recovery: Recovery, read_only: bool) -> ToolSpec {
         read_only,
         timeout_ms: 30_000,
         sandbox: None,
+    }
+}
+
+fn sandboxed(name: &str, engine: Engine, otherwise: Option<Engine>, program: Program) -> ToolSpec {
+    ToolSpec {
+        sandbox: Some(Sandboxed {
+            engine,
+            otherwise,
+            program,
+        }),
+        ..spec(name, Recovery::Doubt, false)
     }
 }

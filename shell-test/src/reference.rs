@@ -5,7 +5,7 @@
 //! a reply must be what the model really said to a prompt that held the person's words; a failure
 //! must have a cause that was seen in the world; commands are answered by the daemon itself.
 
-use crate::story::{Event, Story};
+use crate::story::{Event, Happened, Story};
 use openpista_core::effect::deliver::{Body, Deliver};
 use openpista_core::effect::{Effect, Op, Outcome};
 use openpista_core::id::{EffectId, SessionId, TurnId};
@@ -27,6 +27,8 @@ pub struct Reference {
     names: BTreeMap<SessionId, String>,
     /// The keys of what the agent sends itself: what looks like a command there is none.
     agents: BTreeSet<(String, String)>,
+    /// What really ran in sandboxes, as the model is told of it.
+    ran: BTreeSet<String>,
     objection: Option<String>,
 }
 
@@ -77,6 +79,13 @@ impl Reference {
             Event::Declined { origin, key, .. } => {
                 self.declined.insert((origin.clone(), key.clone()));
             }
+            Event::Sandbox {
+                what: Happened::Ran(task),
+                ..
+            } => drop(
+                self.ran
+                    .insert(format!("{} of {}", task.tool, task.arguments)),
+            ),
             Event::Shown { delivery, .. } => self.show(story, delivery),
             _ => {}
         }
@@ -137,6 +146,17 @@ impl Reference {
             _ => None,
         });
         let asked: Vec<String> = words.collect();
+        let results = prompt.messages.iter().filter_map(|e| match &e.message {
+            Message::Tool { content, .. } => Some(content.as_str()),
+            _ => None,
+        });
+        if let Some(told) = results
+            .filter_map(sandboxed)
+            .find(|r| !self.ran.contains(*r))
+        {
+            let found = format!("the model is told of {told}, which never ran");
+            self.objection.get_or_insert(found);
+        }
         let call = self.calls.entry(effect.id).or_insert(Call {
             session: model.session,
             turn: model.turn,
@@ -216,4 +236,21 @@ impl Reference {
             }
         }
     }
+}
+
+/// What a result says that was done in a sandbox.
+fn sandboxed(content: &str) -> Option<&str> {
+    const TOOLS: &[&str] = &[
+        "container.run",
+        "worker.run",
+        "code.run",
+        "confined.run",
+        "skill.",
+    ];
+    let line = content.lines().find(|line| line.ends_with(" is done"))?;
+    let done = line.strip_suffix(" is done")?;
+    TOOLS
+        .iter()
+        .any(|tool| done.starts_with(tool))
+        .then_some(done)
 }

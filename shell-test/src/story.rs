@@ -3,10 +3,12 @@
 use crate::fault::Cut;
 use crate::mutant::Meddling;
 use crate::plan::Plan;
+use openpista_core::digest::Digest;
 use openpista_core::effect::deliver::Deliver;
 use openpista_core::effect::model::Reply;
+use openpista_core::effect::sandbox::{Engine, Task};
 use openpista_core::effect::{Effect, Outcome};
-use openpista_core::id::{Attempt, EffectId, Seq};
+use openpista_core::id::{Attempt, EffectId, SandboxId, Seq};
 use openpista_core::input::Arrival;
 use openpista_core::message::Prompt;
 use openpista_core::refusal::Refusal;
@@ -89,6 +91,22 @@ pub enum Event {
         /// What.
         outcome: Outcome,
     },
+    /// Something happened to a sandbox in the world.
+    Sandbox {
+        /// Which.
+        sandbox: SandboxId,
+        /// What it is made of.
+        engine: Engine,
+        /// What.
+        what: Happened,
+    },
+    /// Something that reported with a token was told what became of the report.
+    Heard {
+        /// The token's digest.
+        token: Digest,
+        /// It was taken.
+        taken: bool,
+    },
     /// Faults have stopped.
     Healed(Time),
     /// Nothing happens any more, or the patience is at its end.
@@ -100,6 +118,32 @@ pub enum Event {
         /// What the core still waits for.
         deadline: Option<(Time, Timer)>,
     },
+}
+
+/// What happened to a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// It stands from here on, with the token of this digest in it.
+    Made(Option<Digest>),
+    /// Its task was started.
+    Ran(Task),
+    /// A later life looked what became of its task.
+    Resumed(Found),
+    /// It is gone, with everything in it.
+    Gone,
+}
+
+/// What a later life found of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Found {
+    /// Nothing: its sandbox is not there.
+    Nothing,
+    /// It never was started.
+    Made,
+    /// It runs.
+    Running,
+    /// It has ended.
+    Ended,
 }
 
 /// What a model call came to in the world.

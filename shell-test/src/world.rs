@@ -6,10 +6,12 @@
 //! [`Gate`] as in production. Running a plan draws nothing: the same plan gives the same story.
 
 mod act;
+mod sandbox;
 
 use crate::channel::{Channels, REDELIVER_MS};
 use crate::clock::{Agenda, Owner, Wall};
 use crate::disk::Disk;
+use crate::effect::sandbox::{Coming, Engines};
 use crate::fault::{Cut, Faults};
 use crate::mutant::Meddling;
 use crate::plan::{BEGAN_UNIX_MS, Item, Plan};
@@ -51,6 +53,7 @@ enum Due {
     Feed(Input),
     Show(EffectId, Attempt, Deliver),
     Report(EffectId, Attempt, u64),
+    Sandbox(Coming),
 }
 
 /// Something that runs in the world.
@@ -75,6 +78,9 @@ struct Counts {
     steps: u64,
     model: u64,
     tool: u64,
+    sandbox: u64,
+    sandbox_steps: u64,
+    told: u64,
     deliver: u64,
     reports: u64,
     sent: u64,
@@ -97,6 +103,7 @@ pub struct World {
     gate: Gate,
     core: Option<Core>,
     channels: Channels,
+    engines: Engines,
     running: BTreeMap<(EffectId, Attempt), Running>,
     counts: Counts,
     dying: Option<Cut>,
@@ -154,6 +161,7 @@ impl World {
             disk: Disk::default(),
             gate: Gate::new(),
             core: None,
+            engines: Engines::default(),
             running: BTreeMap::new(),
             counts: Counts::default(),
             dying: None,
@@ -233,6 +241,7 @@ impl World {
                 for origin in self.channels.heal() {
                     self.put(Owner::Outside, 0, Due::Come(origin));
                 }
+                self.engines.heal();
                 self.events.push(Event::Healed(self.agenda.now()));
                 None
             }
@@ -274,6 +283,7 @@ impl World {
                 None
             }
             Due::Report(effect, attempt, ticket) => self.report(effect, attempt, ticket),
+            Due::Sandbox(coming) => self.come(coming),
         }
     }
 
@@ -332,6 +342,7 @@ impl World {
             state: fingerprint(&found.core.snapshot()),
         });
         self.core = Some(found.core);
+        self.workers_are_first();
         for (index, arrival) in self.channels.unacknowledged().into_iter().enumerate() {
             let again = Due::Feed(Input::Arrive(arrival));
             self.put(Owner::Process, 3 + index as u64, again);
@@ -368,6 +379,7 @@ impl World {
         if !line.records.is_empty() {
             self.counts.steps += 1;
             self.dying = self.faults.crash(self.counts.steps);
+            self.dying = self.dying.or(self.crash_at_sandbox(&line));
             self.disk.append(line.clone());
             if let Input::Present { .. } = line.input {
                 let again = Due::Feed(line.input.clone());
@@ -441,6 +453,7 @@ impl World {
         self.gate = Gate::new();
         self.core = None;
         self.running.clear();
+        self.events.extend(self.engines.crash());
         let through = self.disk.through();
         self.events.push(Event::Crashed { cut, through });
         let down = self.faults.down(self.counts.lives + 1);

@@ -3,6 +3,7 @@
 use openpista_core::effect::Outcome;
 use openpista_core::effect::deliver::DeliverFault;
 use openpista_core::effect::model::ModelFault;
+use openpista_core::effect::sandbox::Done;
 use openpista_core::effect::tool::{Exit, Ran};
 use openpista_core::input::Input;
 use openpista_core::record::{Answer, Record, TurnEnd, Verdict};
@@ -109,6 +110,18 @@ fn the_script_has_everything_in_it() {
             }
         )
     });
+    has("container that ended", &|r| ended(r, "container.run"));
+    has("guest that ended", &|r| ended(r, "skill.hello"));
+    has("report of a worker", &|r| matches!(r, Record::Heard { .. }));
+    has("removal that is tried again", &|r| {
+        matches!(
+            r,
+            Record::Postponed {
+                outcome: Outcome::Sandbox(_),
+                ..
+            }
+        )
+    });
     has("clock that is set", &|r| {
         matches!(r, Record::ClockSet { .. })
     });
@@ -132,6 +145,15 @@ fn the_script_has_everything_in_it() {
         story.events.iter().any(stale),
         "the script has no stale outcome"
     );
+}
+
+/// A sandboxed run of this tool has ended by itself.
+fn ended(record: &Record, tool: &str) -> bool {
+    matches!(
+        record,
+        Record::Settled { outcome: Outcome::Sandbox(Ok(Done::Ended(ended))), .. }
+        if ended.ran.stdout.text.starts_with(tool)
+    )
 }
 
 #[test]

@@ -2,9 +2,11 @@
 //! huge texts, clocks that run backwards. It never panics, folds to what it is, and replays.
 
 use openpista_core::Core;
+use openpista_core::digest::Digest;
 use openpista_core::effect::cancel::Cancelled;
 use openpista_core::effect::deliver::{DeliverFault, Delivered};
 use openpista_core::effect::model::{Finish, ModelFault, Reply, Usage};
+use openpista_core::effect::sandbox::{Action, Done, Ended, SandboxFault};
 use openpista_core::effect::tool::{Clip, Exit, Ran, ToolFault};
 use openpista_core::effect::{Chunk, Op, Outcome};
 use openpista_core::id::{ApprovalId, Attempt, EffectId, Seq};
@@ -33,6 +35,8 @@ enum Poke {
     Cancel(u8, u8),
     Wall(u64),
     Present(u8),
+    /// Something reports with the token of this number, which may be anybody's.
+    Report(u8),
     Boot,
 }
 
@@ -48,6 +52,10 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         Just("file.read".into()),
         Just("file.write".into()),
         Just("disk.wipe".into()),
+        Just("container.run".into()),
+        Just("worker.run".into()),
+        Just("code.run".into()),
+        Just("skill.hello".into()),
         "[a-z.]{0,9}"
     ];
     let arguments = prop_oneof![
@@ -99,7 +107,39 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         ]
         .prop_map(|fault| Outcome::Deliver(Err(fault))),
         1 => Just(Outcome::Cancel(Cancelled::Stopped)),
+        4 => sandboxed().prop_map(Outcome::Sandbox),
     ]
+}
+
+fn sandboxed() -> impl Strategy<Value = Result<Done, SandboxFault>> {
+    let message = || "no".to_string();
+    prop_oneof![
+        3 => (0..3u8).prop_map(|n| Ok(Done::Created { token: Some(Digest([n; 32])) })),
+        2 => Just(Ok(Done::Created { token: None })),
+        3 => Just(Ok(Done::Ended(ended()))),
+        3 => Just(Ok(Done::Destroyed)),
+        1 => Just(Err(SandboxFault::Unavailable { message: message() })),
+        1 => Just(Err(SandboxFault::Arguments { message: message() })),
+        1 => Just(Err(SandboxFault::Failed { message: message() })),
+        1 => Just(Err(SandboxFault::Lost)),
+        1 => Just(Err(SandboxFault::TimedOut)),
+        1 => Just(Err(SandboxFault::Cancelled)),
+    ]
+}
+
+fn ended() -> Ended {
+    Ended {
+        ran: Ran {
+            exit: Exit::Code(0),
+            stdout: Clip {
+                text: "done".into(),
+                cut_chars: 0,
+            },
+            stderr: Clip::default(),
+            took_ms: 3,
+        },
+        note: Some("somehow".into()),
+    }
 }
 
 fn poke() -> impl Strategy<Value = Poke> {
@@ -129,6 +169,7 @@ fn poke() -> impl Strategy<Value = Poke> {
         1 => any::<u64>().prop_map(Poke::Wall),
         1 => (0..3_000_000_000_000u64).prop_map(Poke::Wall),
         1 => (0..4u8).prop_map(Poke::Present),
+        2 => (0..5u8).prop_map(Poke::Report),
         1 => Just(Poke::Boot),
     ]
 }
@@ -221,6 +262,10 @@ impl Known {
             Poke::Present(origin) => Input::Present {
                 origin: ORIGINS[usize::from(origin)].into(),
             },
+            Poke::Report(n) => Input::Report {
+                token: Digest([n; 32]),
+                ended: ended(),
+            },
             Poke::Boot => boot(),
         }
     }
@@ -247,6 +292,13 @@ fn fit(op: &Op, outcome: Outcome) -> Outcome {
             text: "hello".into(),
             ..Reply::default()
         })),
+        (Op::Sandbox(used), Outcome::Tool(_) | Outcome::Model(_)) => {
+            Outcome::Sandbox(Ok(match used.action {
+                Action::Create(_) => Done::Created { token: None },
+                Action::Run(_) | Action::Resume(_) => Done::Ended(ended()),
+                Action::Destroy => Done::Destroyed,
+            }))
+        }
         (_, outcome) => outcome,
     }
 }
@@ -255,6 +307,7 @@ fn boot() -> Input {
     let mut settings = base_settings();
     settings.limits.queued_messages = 3;
     settings.limits.reply_bytes = 20_000;
+    settings.limits.sandboxes = 3;
     settings.limits.deliver_attempts = 4;
     settings.limits.queued_deliveries = 6;
     settings.limits.context_bytes = 400_000;

@@ -1,6 +1,7 @@
 //! Every check can fail: breaking law N on purpose turns law N's check red.
 
 use openpista_core::effect::Op;
+use openpista_core::effect::sandbox::UseSandbox;
 use openpista_shell_test::exhaustive::{crashed, script};
 use openpista_shell_test::fault::Cut;
 use openpista_shell_test::law::{self, LAWS};
@@ -9,23 +10,30 @@ use openpista_shell_test::plan::Plan;
 use openpista_shell_test::story::Event;
 use openpista_shell_test::world;
 
-/// The script, with a crash at the step that lets a doubtful tool run.
+/// The script, with a crash at the step that lets a doubtful tool run, and another at the one that
+/// lets a container run.
 fn plan() -> Plan {
     let script = script();
-    let story = world::run(&script);
-    let runs = |event: &&Event| {
-        matches!(event, Event::Started { effect, .. }
-        if matches!(&effect.op, Op::Tool(run) if run.tool == "system.run"))
+    let tool = |op: &Op| matches!(op, Op::Tool(run) if run.tool == "system.run");
+    let first = (last_start(&script, tool), Cut::BeforeReport);
+    let container = |op: &Op| {
+        let is = |used: &UseSandbox| {
+            used.runs() && used.task().is_some_and(|t| t.tool == "container.run")
+        };
+        matches!(op, Op::Sandbox(used) if is(used))
     };
-    let ran = story
-        .events
-        .iter()
-        .rfind(runs)
-        .expect("the script runs a command");
-    let Event::Started { effect, .. } = ran else {
-        unreachable!()
-    };
-    crashed(&script, &[(effect.id.seq.0, Cut::BeforeReport)])
+    let second = last_start(&crashed(&script, &[first]), container);
+    crashed(&script, &[first, (second, Cut::BeforeReport)])
+}
+
+/// The step that lets the last such effect start.
+fn last_start(plan: &Plan, wanted: impl Fn(&Op) -> bool) -> u64 {
+    let story = world::run(plan);
+    let mut started = story.events.iter().rev().filter_map(|event| match event {
+        Event::Started { effect, .. } if wanted(&effect.op) => Some(effect.id.seq.0),
+        _ => None,
+    });
+    started.next().expect("the script starts such a one")
 }
 
 #[test]

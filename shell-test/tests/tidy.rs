@@ -17,9 +17,9 @@ const FUNCTION_LINES: usize = 70;
 const TABLE_LINES: usize = 10;
 
 /// What a machine may import from the core.
-const VOCABULARY: [&str; 14] = [
+const VOCABULARY: [&str; 15] = [
     "cron", "digest", "effect", "hint", "id", "input", "limit", "message", "record", "refusal",
-    "say", "settings", "time", "timer",
+    "say", "settings", "skill", "time", "timer",
 ];
 
 /// What the core may depend on: crates that are pure and know no operating system.

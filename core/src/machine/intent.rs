@@ -82,6 +82,13 @@ impl Intents {
         let session = effect.session();
         let lives = turn_lives(effect);
         match outcome {
+            // Nobody can say how far it came, the engine says.
+            Outcome::Sandbox(Err(SandboxFault::Lost)) if may_have_run(&effect.op) => {
+                vec![Record::Doubted {
+                    session,
+                    effect: id,
+                }]
+            }
             Outcome::Model(Ok(reply)) if lives => vec![Record::Answered {
                 session,
                 effect: id,

@@ -10,8 +10,8 @@
 
 use crate::digest::Digest;
 use crate::effect::sandbox::{Action, Done, Engine, SandboxFault, Task, UseSandbox};
-use crate::effect::{Op, Outcome, Recovery};
-use crate::id::{EffectId, SandboxId, SessionId, TurnId};
+use crate::effect::{Effect, Op, Outcome, Recovery};
+use crate::id::{Attempt, EffectId, SandboxId, SessionId, TurnId};
 use crate::limit::Limits;
 use crate::record::Record;
 use alloc::collections::BTreeMap;
@@ -32,6 +32,8 @@ pub(crate) struct Sandbox {
     engine: Engine,
     task: Task,
     awaits: Await,
+    /// An earlier try of making it was cut off by a crash, and may have left something.
+    tried: bool,
     /// The digest of the token that was put into it.
     token: Option<Digest>,
     /// The token has done what it was for.
@@ -52,15 +54,6 @@ enum Await {
     Removal,
     /// Draining: to be gone.
     Destroyed(EffectId),
-}
-
-/// What a sandbox needs next.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Nothing now.
-    Wait,
-    /// This, with this recovery class.
-    Use(UseSandbox, Recovery),
 }
 
 /// Whom a token is for.
@@ -105,25 +98,27 @@ impl Sandboxes {
         found.map(|(&id, _)| id)
     }
 
-    /// What a sandbox needs next. One whose turn is over is removed without having run.
-    pub(crate) fn next(&self, limits: &Limits, id: SandboxId, turn_lives: bool) -> Next {
-        let Some(sandbox) = self.open.get(&id) else {
-            return Next::Wait;
-        };
+    /// What a sandbox needs next, and the recovery class of that; none while it waits. One whose
+    /// turn is over is removed without having run.
+    pub(crate) fn next(
+        &self,
+        limits: &Limits,
+        id: SandboxId,
+        turn_lives: bool,
+    ) -> Option<(UseSandbox, Recovery)> {
+        let sandbox = self.open.get(&id)?;
         match sandbox.awaits {
             Await::Start if turn_lives => {
                 let timeout_ms = sandbox.task.timeout_ms;
                 let run = Action::Run(sandbox.task.clone());
-                Next::Use(
-                    sandbox.use_for(id, run, timeout_ms),
-                    recovery(sandbox.engine),
-                )
+                let run = sandbox.use_for(id, run, timeout_ms);
+                Some((run, recovery(sandbox.engine)))
             }
             Await::Start | Await::Removal => {
                 let destroy = sandbox.use_for(id, Action::Destroy, limits.sandbox_destroy_ms);
-                Next::Use(destroy, Recovery::Repeat)
+                Some((destroy, Recovery::Repeat))
             }
-            Await::Created(_) | Await::Ended(_) | Await::Destroyed(_) => Next::Wait,
+            Await::Created(_) | Await::Ended(_) | Await::Destroyed(_) => None,
         }
     }
 
@@ -141,7 +136,7 @@ impl Sandboxes {
         match record {
             Record::Intended(effect) => {
                 if let Op::Sandbox(used) = &effect.op {
-                    self.intended(effect.id, used);
+                    self.intended(effect, used);
                 }
             }
             Record::Settled {
@@ -165,7 +160,8 @@ impl Sandboxes {
         }
     }
 
-    fn intended(&mut self, effect: EffectId, used: &UseSandbox) {
+    fn intended(&mut self, effect: &Effect, used: &UseSandbox) {
+        let id = effect.id;
         let awaits = match &used.action {
             Action::Create(task) => {
                 let sandbox = Sandbox {
@@ -174,15 +170,16 @@ impl Sandboxes {
                     call: used.call,
                     engine: used.engine,
                     task: task.clone(),
-                    awaits: Await::Created(effect),
+                    awaits: Await::Created(id),
+                    tried: effect.attempt > Attempt::FIRST,
                     token: None,
                     heard: false,
                 };
                 self.open.insert(used.sandbox, sandbox);
                 return;
             }
-            Action::Run(_) | Action::Resume(_) => Await::Ended(effect),
-            Action::Destroy => Await::Destroyed(effect),
+            Action::Run(_) | Action::Resume(_) => Await::Ended(id),
+            Action::Destroy => Await::Destroyed(id),
         };
         if let Some(sandbox) = self.open.get_mut(&used.sandbox) {
             sandbox.awaits = awaits;
@@ -199,13 +196,17 @@ impl Sandboxes {
                 sandbox.token = *token;
                 Await::Start
             }
-            // Nothing was made, the engine says; and of what it could not remove in all its
-            // tries, the next life will be told by the engine itself.
+            // Nothing was made, the engine says. Of an earlier try that says nothing.
             (
                 Await::Created(_),
                 Err(SandboxFault::Unavailable { .. } | SandboxFault::Arguments { .. }),
-            )
-            | (Await::Destroyed(_), _) => {
+            ) if !sandbox.tried => {
+                self.open.remove(&id);
+                return;
+            }
+            // Of what it could not remove in all its tries, the next life will be told by the
+            // engine itself.
+            (Await::Destroyed(_), _) => {
                 self.open.remove(&id);
                 return;
             }

@@ -33,6 +33,9 @@ impl Stepping<'_> {
                 let tried = (effect, attempt);
                 let intents = &state.intents;
                 let records = intents.finish(limits, self.step.at, tried, outcome, lives);
+                if matches!(records.first(), Some(Record::Doubted { .. })) {
+                    self.say_in_doubt(effect);
+                }
                 self.record_all(records);
             }
             Input::Progress { effect, chunk } => {

@@ -8,7 +8,7 @@ use crate::effect::sandbox::{
 use crate::effect::{Op, Outcome, Recovery};
 use crate::hint::Hint;
 use crate::id::{EffectId, SandboxId, SessionId, TurnId};
-use crate::machine::sandbox::{Bearer, Next};
+use crate::machine::sandbox::Bearer;
 use crate::record::Record;
 use crate::say;
 use crate::timer::Timer;
@@ -55,14 +55,18 @@ impl Stepping<'_> {
         let turn_lives = live == Some(used.turn);
         let limits = &self.state.settings.limits;
         let next = self.state.sandboxes.next(limits, sandbox, turn_lives);
-        if let Next::Use(next, recovery) = next {
+        let mut starts = false;
+        if let Some((next, recovery)) = next {
+            starts = next.runs();
             self.intend(Op::Sandbox(next), recovery);
         }
-        if used.runs() {
-            self.cues.push_back(Cue::Advance(session));
-        } else if let (Action::Create(task), Some(fault), true) = (&used.action, fault, turn_lives)
-        {
-            self.not_created(&used, task, &fault);
+        match &used.action {
+            Action::Run(_) | Action::Resume(_) => self.cues.push_back(Cue::Advance(session)),
+            Action::Create(task) if turn_lives && !starts => {
+                let fault = fault.unwrap_or_else(beside_the_point);
+                self.not_created(&used, task, &fault);
+            }
+            Action::Create(_) | Action::Destroy => {}
         }
     }
 
@@ -113,5 +117,12 @@ impl Stepping<'_> {
             None => false,
         };
         self.step.hints.push(Hint::Heard { token, taken });
+    }
+}
+
+/// An engine called something a creation that is none.
+fn beside_the_point() -> SandboxFault {
+    SandboxFault::Failed {
+        message: "its engine did not say that the sandbox stands".to_string(),
     }
 }

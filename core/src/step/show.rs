@@ -2,8 +2,8 @@
 
 use super::Stepping;
 use crate::effect::deliver::Question;
-use crate::effect::sandbox::{Action, Done, Ended};
-use crate::effect::{Op, Outcome};
+use crate::effect::sandbox::{Action, Done, Ended, SandboxFault};
+use crate::effect::{Effect, Op, Outcome};
 use crate::hint::{Activity, Hint};
 use crate::id::SessionId;
 use crate::record::{Asked, Record};
@@ -78,23 +78,9 @@ impl Stepping<'_> {
                     refusal: refusal.clone(),
                 });
             }
-            Record::Intended(effect) => match &effect.op {
-                Op::Model(call) => Activity::Asking {
-                    round: call.round,
-                    attempt: effect.attempt,
-                },
-                Op::Tool(run) => Activity::Running {
-                    tool: run.tool.clone(),
-                    arguments: run.arguments.clone(),
-                },
-                Op::Sandbox(used) => match &used.action {
-                    Action::Create(task) => Activity::Running {
-                        tool: task.tool.clone(),
-                        arguments: task.arguments.clone(),
-                    },
-                    _ => return,
-                },
-                Op::Deliver(_) | Op::Cancel(_) => return,
+            Record::Intended(effect) => match begun(effect) {
+                Some(activity) => activity,
+                None => return,
             },
             Record::Postponed {
                 outcome: Outcome::Model(Err(fault)),
@@ -112,16 +98,53 @@ impl Stepping<'_> {
                 took_ms: outcome.as_ref().map_or(0, |ran| ran.took_ms),
             },
             Record::Settled {
-                outcome: Outcome::Sandbox(Ok(Done::Ended(Ended { ran, .. }))),
+                outcome: Outcome::Sandbox(outcome),
                 ..
-            } => Activity::Ran {
-                exit: Some(ran.exit),
-                took_ms: ran.took_ms,
+            } => match used(outcome) {
+                Some(activity) => activity,
+                None => return,
             },
             _ => return,
         };
         if let Some(session) = record.session() {
             self.show(session, activity);
         }
+    }
+}
+
+/// What an effect shows when it begins.
+fn begun(effect: &Effect) -> Option<Activity> {
+    match &effect.op {
+        Op::Model(call) => Some(Activity::Asking {
+            round: call.round,
+            attempt: effect.attempt,
+        }),
+        Op::Tool(run) => Some(Activity::Running {
+            tool: run.tool.clone(),
+            arguments: run.arguments.clone(),
+        }),
+        Op::Sandbox(used) => match &used.action {
+            Action::Create(task) => Some(Activity::Running {
+                tool: task.tool.clone(),
+                arguments: task.arguments.clone(),
+            }),
+            Action::Run(_) | Action::Resume(_) | Action::Destroy => None,
+        },
+        Op::Deliver(_) | Op::Cancel(_) => None,
+    }
+}
+
+/// What a sandbox shows when something has become of it.
+fn used(outcome: &Result<Done, SandboxFault>) -> Option<Activity> {
+    match outcome {
+        Ok(Done::Ended(Ended { ran, .. })) => Some(Activity::Ran {
+            exit: Some(ran.exit),
+            took_ms: ran.took_ms,
+        }),
+        Ok(Done::Created { .. } | Done::Destroyed) => None,
+        Err(_) => Some(Activity::Ran {
+            exit: None,
+            took_ms: 0,
+        }),
     }
 }

@@ -3,4 +3,5 @@
 
 pub mod frame;
 pub mod openai;
+pub mod skill;
 pub mod sse;

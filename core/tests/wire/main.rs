@@ -6,5 +6,6 @@ mod frame;
 mod reply;
 mod reply_law;
 mod request;
+mod skill;
 mod sse;
 mod support;

@@ -1,19 +1,22 @@
 //! The agent in this process: the journal, the model, the tools and the loop, joined. What `start`
 //! lives by, and `run` and `repl` when no daemon runs.
 
-use super::Error;
+use super::{Error, sandbox};
 use crate::config::Config;
 use crate::driver::{Driver, Handle};
 use crate::effect::Hands;
 use crate::effect::deliver::Fronts;
 use crate::effect::model::Models;
-use crate::effect::sandbox::Sandboxes;
+use crate::effect::sandbox::docker::WorkerConfig;
 use crate::effect::tool::{ToolConfig, Tools};
 use crate::journal::Opened;
 use crate::secret::{Secret, Secrets};
-use crate::source::{signal, wall};
+use crate::skill::Skills;
+use crate::source::{signal, skill, wall};
 use async_channel::Receiver;
+use async_io::Timer;
 use futures_lite::future;
+use openpista_core::input::Input;
 use openpista_core::settings::Settings;
 use smol::LocalExecutor;
 use std::collections::BTreeMap;
@@ -21,6 +24,11 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
+
+/// When to look again for what Docker was still making for an earlier life: it may have taken as
+/// long as we would have waited for it.
+const SWEEP_AGAIN: Duration = Duration::from_secs(60);
 
 /// All that a life needs, before it begins.
 pub(super) struct Agent {
@@ -40,6 +48,8 @@ pub(super) struct Extras {
     pub(super) owners: Vec<String>,
     /// The longest text that a channel delivers in one piece, in characters.
     pub(super) channel_chars: BTreeMap<String, usize>,
+    /// What workers are made of; none where there are no workers.
+    pub(super) worker: Option<WorkerConfig>,
 }
 
 impl Agent {
@@ -69,11 +79,22 @@ impl Agent {
             secrets: secrets.clone(),
             guard: ourselves()?,
         });
+        let workers = extras.worker.is_some();
+        let sandboxes = sandbox::engines(
+            config,
+            sandbox::Shared {
+                began_unix_ms: opened.began_unix_ms,
+                secrets: secrets.clone(),
+                guard: ourselves()?,
+                worker: extras.worker,
+            },
+        );
         let provider = models.provider();
         // Those of the schedule are answered by the core itself.
         let offered = tools
             .specs()
             .into_iter()
+            .chain(sandbox::specs(config, workers))
             .chain(openpista_core::schedule_tools());
         let mut settings = config.settings(&provider.name, &provider.model, offered.collect());
         settings.owners.extend(extras.owners);
@@ -81,12 +102,17 @@ impl Agent {
         let hands = Hands {
             models,
             tools,
-            sandboxes: Sandboxes::default(),
+            sandboxes,
             fronts,
         };
         let executor = Rc::new(LocalExecutor::new());
         let (driver, handle) = Driver::new(opened, secrets, hands, Rc::clone(&executor));
         executor.spawn(wall::watch(handle.clone())).detach();
+        let mut workspace = skill::Watch::new(Skills::of(config));
+        let skills = workspace.look().unwrap_or_default();
+        // The first of all inputs after the boot, so that the first prompt has them.
+        smol::block_on(handle.send(Input::Learn { skills }));
+        executor.spawn(workspace.watch(handle.clone())).detach();
         Ok(Agent {
             executor,
             driver,
@@ -102,6 +128,19 @@ impl Agent {
         let watching = async move { while sender.send(watch.next().await).await.is_ok() {} };
         self.executor.spawn(watching).detach();
         receiver
+    }
+
+    /// Removes, while the agent lives, what earlier lives left in Docker that nobody owns: at once,
+    /// and again when Docker has done what those had asked it for. For a daemon: what runs for one
+    /// message alone leaves it to the next.
+    pub(super) fn sweep(&self) {
+        let handle = self.handle.clone();
+        let sweeping = async move {
+            handle.sweep().await;
+            Timer::after(SWEEP_AGAIN).await;
+            handle.sweep().await;
+        };
+        self.executor.spawn(sweeping).detach();
     }
 
     /// The provider's name, as people are told of it.

@@ -3,6 +3,8 @@
 //! It changes nothing: what does not exist yet is not made, only whether it could be.
 
 mod provider;
+mod sandboxes;
+mod skills;
 
 use super::Error;
 use crate::config::{Config, Env, Locations};
@@ -92,13 +94,16 @@ fn check(locations: &Locations, env: &Env, report: Report<'_>) -> Result<(), Err
             report(provider::check(&config))?;
             report(folder("data dir", &config.data_dir))?;
             report(folder("workspace", &config.workspace))?;
+            report(skills::check(&config))?;
+            report(sandboxes::docker(&config))?;
+            report(sandboxes::workers(&config))?;
+            report(sandboxes::confinement(&config))?;
             report(database(&config.database))?;
             report(disk(&config.database))?;
             report(lock(&config.database))?;
         }
     }
-    report(bash())?;
-    report(docker())
+    report(bash())
 }
 
 fn configuration(config: &Config) -> Finding {
@@ -253,29 +258,6 @@ fn bash() -> Finding {
             subject,
             format!("bash cannot be started: {error}; install it, or put it on the PATH"),
         ),
-    }
-}
-
-/// Docker is used from a later version on: its absence is no fault.
-fn docker() -> Finding {
-    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
-    let socket = match host.strip_prefix("unix://") {
-        Some(path) => PathBuf::from(path),
-        None if host.is_empty() => PathBuf::from("/var/run/docker.sock"),
-        None => {
-            return ok(
-                "docker",
-                format!("DOCKER_HOST is {host}; this version has no use for it"),
-            );
-        }
-    };
-    let shown = socket.display();
-    match std::os::unix::net::UnixStream::connect(&socket) {
-        Ok(_) => ok(
-            "docker",
-            format!("answers at {shown}; this version has no use for it"),
-        ),
-        Err(_) => ok("docker", "not running; this version has no use for it"),
     }
 }
 

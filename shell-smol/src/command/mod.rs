@@ -15,6 +15,7 @@ pub mod output;
 pub mod repl;
 pub mod replay;
 pub mod run;
+mod sandbox;
 pub mod sessions;
 pub mod start;
 pub mod token;

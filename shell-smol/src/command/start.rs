@@ -5,7 +5,7 @@
 //! second ends it at once; what is durable stays so.
 
 use super::agent::{Agent, Extras};
-use super::{Error, print};
+use super::{Error, print, sandbox};
 use crate::config::Config;
 use crate::driver::{Handle, Leave};
 use crate::effect::deliver::{Event, Fronts};
@@ -76,6 +76,7 @@ pub fn run(config: &Config) -> Result<ExitCode, Error> {
         grace: Duration::from_millis(config.agent.shutdown_grace_ms),
         data_dir: config.data_dir_of_journal(),
     };
+    agent.sweep();
     let lived = agent.live(front.serve());
     Door::close(&config.data_dir_of_journal());
     lived.map(|()| ExitCode::SUCCESS)
@@ -94,6 +95,8 @@ struct Ours {
     events: Receiver<Event>,
     token: Secret,
     config: GatewayConfig,
+    /// What is said of workers.
+    workers: String,
 }
 
 impl Ours {
@@ -114,13 +117,36 @@ impl Ours {
             .push(("the local token".to_owned(), token.clone()));
         let events = fronts.add(quic::CHANNEL);
         fronts.also(cli::CHANNEL, quic::CHANNEL);
-        let mut config = GatewayConfig::new(config.gateway.listen, data_dir);
-        config.owners.extend(names);
+        let mut gateway = GatewayConfig::new(config.gateway.listen, data_dir);
+        gateway.owners.extend(names);
+        gateway.output_chars = config.tools.output_chars;
+        let workers = Ours::workers(config, &gateway, extras)?;
         Ok(Ours {
             events,
             token,
-            config,
+            config: gateway,
+            workers,
         })
+    }
+
+    /// Sees to it that there are workers, if there can be, and says so.
+    fn workers(
+        config: &Config,
+        gateway: &GatewayConfig,
+        extras: &mut Extras,
+    ) -> Result<String, Error> {
+        match sandbox::worker(config, &gateway.annex) {
+            Ok(worker) => {
+                let said = worker.program.display().to_string();
+                extras.worker = Some(worker);
+                Ok(said)
+            }
+            // Somebody counts on the one that they named.
+            Err(why) if config.sandbox.docker && config.sandbox.worker.is_some() => {
+                Err(Error::usage(why))
+            }
+            Err(why) => Ok(format!("none, {why}")),
+        }
     }
 
     fn listen(self, config: &Config, agent: &Agent, said: &mut String) -> Result<Gateway, Error> {
@@ -139,6 +165,7 @@ impl Ours {
         })?;
         said.push_str(&format!("gateway: {address} (QUIC over UDP)\n"));
         said.push_str(&format!("certificate SHA-256: {}\n", gateway.fingerprint()));
+        said.push_str(&format!("workers: {}\n", self.workers));
         Ok(gateway)
     }
 }
@@ -168,7 +195,7 @@ impl Bot {
             config: TelegramConfig {
                 token: token.clone(),
                 api_url: Some(config.telegram.api_url.clone()),
-                files_dir: config.workspace.join("files"),
+                files_dir: config.received_files(),
                 pace: Pace::default(),
             },
         })

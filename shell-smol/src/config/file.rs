@@ -124,9 +124,9 @@ impl Reader<'_> {
                 *field(self.config) = ids;
                 Ok(())
             }
-            (Kind::Modes { names, field }, DeValue::Table(table)) => {
+            (Kind::Modes { field, .. }, DeValue::Table(table)) => {
                 let mut modes = BTreeMap::new();
-                self.modes(key, names, "", table, &mut modes)?;
+                self.modes(key, "", table, &mut modes)?;
                 *field(self.config) = modes;
                 Ok(())
             }
@@ -139,7 +139,6 @@ impl Reader<'_> {
     fn modes(
         &self,
         key: &Key,
-        names: &[&str],
         prefix: &str,
         table: &DeTable<'_>,
         modes: &mut BTreeMap<String, Mode>,
@@ -148,10 +147,10 @@ impl Reader<'_> {
             let full = format!("{prefix}{}", name.get_ref());
             match value.get_ref() {
                 DeValue::Table(inner) => {
-                    self.modes(key, names, &format!("{full}."), inner, modes)?;
+                    self.modes(key, &format!("{full}."), inner, modes)?;
                 }
-                _ if !names.contains(&full.as_str()) => {
-                    let known = names.join(", ");
+                _ if !key.kind.knows(&full) => {
+                    let known = key.kind.names();
                     let message = format!("{} has no \"{full}\"; known: {known}", key.path);
                     return Err(self.refuse(name.span().start, message));
                 }

@@ -3,10 +3,11 @@
 //! The table drives reading, refusing and the tests that hold `config.example.toml` to it. A key
 //! is here only when this version obeys it.
 
-use super::{Config, Provider};
+use super::{Config, Fallback, Provider};
 use crate::secret::Secret;
 use openpista_core::cron::Zone;
 use openpista_core::settings::Mode;
+use openpista_core::wire::skill::is_name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -65,12 +66,35 @@ pub enum Kind {
     Modes {
         /// The names that exist.
         names: &'static [&'static str],
+        /// Every `skill.NAME` may be one, too.
+        skills: bool,
         /// Where they go.
         field: fn(&mut Config) -> &mut BTreeMap<String, Mode>,
     },
 }
 
 impl Kind {
+    /// A section has a line for this name.
+    pub fn knows(&self, name: &str) -> bool {
+        match self {
+            Kind::Modes { names, skills, .. } => {
+                let skill = name.strip_prefix("skill.").is_some_and(is_name);
+                names.contains(&name) || (*skills && skill)
+            }
+            _ => false,
+        }
+    }
+
+    /// The names that a section's lines may have, for people.
+    pub fn names(&self) -> String {
+        match self {
+            Kind::Modes { names, skills, .. } => {
+                names.join(", ") + if *skills { ", skill.NAME" } else { "" }
+            }
+            _ => String::new(),
+        }
+    }
+
     /// What the key must be, to follow "must be".
     pub fn expected(&self) -> String {
         match self {
@@ -87,13 +111,16 @@ impl Kind {
 }
 
 /// Sections that later versions have. Naming them is kinder than guessing what was meant.
-pub const LATER: &[&str] = &["sandbox", "channels.cli"];
+pub const LATER: &[&str] = &["channels.cli"];
 
 /// The array of tables that puts messages on the schedule; read by `schedule.rs`.
 pub(super) const SCHEDULE: &str = "schedule";
 
 /// The modes of a policy, as errors list them.
 pub(super) const MODES: &str = "\"full\", \"ask\" or \"read-only\"";
+
+/// What becomes of work without Docker, as errors list it.
+const FALLBACKS: &str = "\"subprocess\" or \"refuse\"";
 
 const fn whole(path: &'static str, range: RangeInclusive<u64>, set: fn(&mut Config, u64)) -> Key {
     let kind = Kind::Whole { range, set };
@@ -186,6 +213,52 @@ pub static KEYS: &[Key] = &[
     whole("tools.output_chars", 100..=1_000_000, |c, n| {
         c.tools.output_chars = n as usize;
     }),
+    text("sandbox.fallback", FALLBACKS, |c, v| {
+        c.sandbox.fallback = match v {
+            "subprocess" => Fallback::Subprocess,
+            "refuse" => Fallback::Refuse,
+            _ => return Err(FALLBACKS.to_owned()),
+        };
+        Ok(())
+    }),
+    switch("sandbox.docker", |c, on| c.sandbox.docker = on),
+    text("sandbox.docker_host", "a socket, in quotes", docker_host),
+    text("sandbox.image", "an image's name, in quotes", |c, v| {
+        filled(v, "an image's name, not empty").map(|v| c.sandbox.image = Some(v.to_owned()))
+    }),
+    switch("sandbox.pull", |c, on| c.sandbox.pull = on),
+    whole("sandbox.millicpus", 10..=1_000_000, |c, n| {
+        c.sandbox.millicpus = n;
+    }),
+    whole("sandbox.memory_mib", 16..=1_048_576, |c, n| {
+        c.sandbox.memory_mib = n;
+    }),
+    whole("sandbox.pids", 4..=1_000_000, |c, n| c.sandbox.pids = n),
+    whole("sandbox.tmp_mib", 1..=1_048_576, |c, n| {
+        c.sandbox.tmp_mib = n
+    }),
+    whole("sandbox.file_mib", 1..=1_048_576, |c, n| {
+        c.sandbox.file_mib = n;
+    }),
+    whole("sandbox.timeout_ms", 100..=HOUR, |c, n| {
+        c.sandbox.timeout_ms = n;
+    }),
+    whole("sandbox.at_once", 1..=1_000, |c, n| {
+        c.sandbox.at_once = n as usize;
+    }),
+    Key {
+        path: "sandbox.worker",
+        kind: Kind::Path {
+            set: |c, path| c.sandbox.worker = Some(path),
+        },
+    },
+    switch("sandbox.unconfined", |c, on| c.sandbox.unconfined = on),
+    whole("sandbox.wasm_timeout_ms", 10..=HOUR, |c, n| {
+        c.sandbox.wasm_timeout_ms = n;
+    }),
+    whole("sandbox.wasm_memory_mib", 1..=4_096, |c, n| {
+        c.sandbox.wasm_memory_mib = n;
+    }),
     text("policy.mode", MODES, |c, v| match mode(v) {
         Some(mode) => {
             c.policy.mode = mode;
@@ -197,6 +270,7 @@ pub static KEYS: &[Key] = &[
         path: "policy.channels",
         kind: Kind::Modes {
             names: &["cli", "quic", "telegram"],
+            skills: false,
             field: |c| &mut c.policy.channels,
         },
     },
@@ -205,10 +279,14 @@ pub static KEYS: &[Key] = &[
         kind: Kind::Modes {
             names: &[
                 "system.run",
+                "container.run",
+                "worker.run",
+                "skill.read",
                 "schedule.add",
                 "schedule.list",
                 "schedule.remove",
             ],
+            skills: true,
             field: |c| &mut c.policy.tools,
         },
     },
@@ -278,6 +356,24 @@ pub static KEYS: &[Key] = &[
     whole("limits.guests", 0..=100_000, |c, n| {
         c.limits.guests = n as usize;
     }),
+    whole("limits.sandboxes", 1..=10_000, |c, n| {
+        c.limits.sandboxes = n as usize;
+    }),
+    whole("limits.sandbox_create_ms", SECOND..=24 * HOUR, |c, n| {
+        c.limits.sandbox_create_ms = n;
+    }),
+    whole("limits.sandbox_destroy_ms", SECOND..=HOUR, |c, n| {
+        c.limits.sandbox_destroy_ms = n;
+    }),
+    whole("limits.skills", 0..=10_000, |c, n| {
+        c.limits.skills = n as usize;
+    }),
+    whole("limits.skill_bytes", 100..=1_000_000, |c, n| {
+        c.limits.skill_bytes = n as usize;
+    }),
+    whole("limits.skills_bytes", 0..=10_000_000, |c, n| {
+        c.limits.skills_bytes = n as usize;
+    }),
     whole("limits.job_late_ms", SECOND..=24 * HOUR, |c, n| {
         c.limits.job_late_ms = n;
     }),
@@ -346,6 +442,17 @@ fn url(value: &str) -> Result<String, String> {
             Ok(value.trim_end_matches('/').to_owned())
         }
         _ => Err("a URL such as \"http://localhost:8080/v1\"".to_owned()),
+    }
+}
+
+fn docker_host(config: &mut Config, value: &str) -> Result<(), String> {
+    let value = value.trim();
+    match value.strip_prefix("unix://") {
+        Some(path) if path.starts_with('/') => {
+            config.sandbox.docker_host = Some(value.to_owned());
+            Ok(())
+        }
+        _ => Err("a socket of this machine, such as \"unix:///var/run/docker.sock\"".to_owned()),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod env;
 mod file;
 pub mod key;
 mod prompt;
+mod sandbox;
 mod schedule;
 mod service;
 
@@ -18,6 +19,7 @@ use openpista_core::cron::Zone;
 use openpista_core::limit::Limits;
 use openpista_core::message::ToolSpec;
 use openpista_core::settings::{JobSpec, Policy, Settings};
+pub use sandbox::{Fallback, Sandbox};
 pub use service::{Gateway, Telegram};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -50,6 +52,8 @@ pub struct Config {
     pub agent: Agent,
     /// How tools run.
     pub tools: Tools,
+    /// What sandboxed work runs in.
+    pub sandbox: Sandbox,
     /// How the daemon listens.
     pub gateway: Gateway,
     /// The daemon's Telegram bot.
@@ -188,6 +192,7 @@ impl Config {
         }
         config.workspace = absolute(config.workspace);
         config.database = absolute(config.database);
+        config.sandbox.worker = config.sandbox.worker.map(absolute);
         Ok(config)
     }
 
@@ -200,6 +205,7 @@ impl Config {
             data_dir,
             agent: Agent::default(),
             tools: Tools::default(),
+            sandbox: Sandbox::default(),
             gateway: Gateway::default(),
             telegram: Telegram::default(),
             schedule: Vec::new(),
@@ -239,6 +245,11 @@ impl Config {
     /// The Telegram bot's token: the environment's, else the file's.
     pub fn bot_token(&self) -> Option<&Secret> {
         self.env.bot_token().or(self.telegram.token.as_ref())
+    }
+
+    /// Where files go that people send.
+    pub fn received_files(&self) -> PathBuf {
+        self.workspace.join("files")
     }
 
     /// The directory that one process at a time holds: the journal's.

@@ -82,12 +82,22 @@ fn the_example_shows_every_key_with_its_default() {
             for name in names {
                 assert!(value.get(name).is_some(), "{} lacks {name}", key.path);
             }
+            assert_eq!(
+                value.get("skill.hello").is_some(),
+                key.path == "policy.tools"
+            );
         }
     }
     let config = load(&text).unwrap();
     let defaults = Config::defaults("/data".into(), env(&[]));
     assert_eq!(config.limits, defaults.limits);
     assert_eq!(config.tools, defaults.tools);
+    let sandbox = Sandbox {
+        image: None,
+        docker_host: None,
+        ..config.sandbox
+    };
+    assert_eq!(sandbox, defaults.sandbox);
     assert_eq!(config.policy.mode, defaults.policy.mode);
     assert_eq!(config.agent.provider, defaults.agent.provider);
     assert_eq!(config.policy.channels["cli"], Mode::Ask);
@@ -126,7 +136,8 @@ fn every_number_reaches_its_own_place_and_only_in_range() {
         };
         let (low, high) = (set(*range.start()).unwrap(), set(*range.end()).unwrap());
         assert_ne!(low, high, "{} changes nothing", key.path);
-        let shown = format!("{:?} {:?} {:?}", high.limits, high.tools, high.agent);
+        let (limits, tools, sandbox) = (&high.limits, &high.tools, &high.sandbox);
+        let shown = format!("{limits:?} {tools:?} {sandbox:?} {:?}", high.agent);
         let field = format!("{name}: {}", range.end());
         assert!(shown.contains(&field), "{field} is not in {shown}");
         let error = set(range.end() + 1).unwrap_err().to_string();
@@ -166,7 +177,14 @@ fn wrong_files_say_line_key_and_cure() {
         "[gateway]\nenabled = 1",
         "[channels.telegram]\nallowed_users = [12, \"you\"]",
         "[channels.telegram]\nallowed_users = 12",
-        "[sandbox]\nimage = \"x\"",
+        "[policy.tools]\n\"skill.A B\" = \"ask\"",
+        "[policy.channels]\n\"skill.a\" = \"ask\"",
+        "[channels.cli]\nx = 1",
+        "[sandbox]\nfallback = \"docker\"",
+        "[sandbox]\nimage = \"\"",
+        "[sandbox]\ndocker_host = \"tcp://127.0.0.1:2375\"",
+        "[sandbox]\nmemory_mib = 1",
+        "[sandbox]\nmemory = 512",
         "[agent]\nzone = \"Berlin\"",
         "[[schedule]]\ncron = \"@daily\"",
         "[schedule]\ncron = \"@daily\"",
@@ -261,10 +279,12 @@ fn a_named_file_must_exist_and_a_home_is_needed_only_for_the_tilde() {
 
 #[test]
 fn settings_carry_the_rules_and_the_owner() {
-    let text = "[policy]\nmode = \"full\"\n[policy.tools]\nsystem.run = \"read-only\"";
+    let text = "[policy]\nmode = \"full\"\n[policy.tools]\nsystem.run = \"read-only\"\n\
+                skill.a-b = \"ask\"";
     let settings = load(text).unwrap().settings("openai", "m", Vec::new());
     assert_eq!(settings.policy.mode, Mode::Full);
     assert_eq!(settings.policy.tools["system.run"], Mode::ReadOnly);
+    assert_eq!(settings.policy.tools["skill.a-b"], Mode::Ask);
     assert!(settings.owners.contains("cli:local"));
     assert!(settings.system.contains("/data/workspace"));
 }

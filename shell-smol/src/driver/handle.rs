@@ -117,6 +117,12 @@ impl Handle {
         answered.recv().await.ok().flatten()
     }
 
+    /// Has removed, while the loop goes on, what is in Docker under this journal's name and nobody
+    /// owns.
+    pub async fn sweep(&self) {
+        let _ = self.asks.send(Ask::Sweep).await;
+    }
+
     /// Asks the loop to end. May be asked again, with less patience.
     pub fn leave(&self, leave: Leave) {
         let _ = self.leave.try_send(leave);

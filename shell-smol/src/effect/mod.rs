@@ -24,6 +24,7 @@ use openpista_core::gate::Cleared;
 use openpista_core::id::{Attempt, EffectId};
 use openpista_core::input::Input;
 use openpista_core::message::Prompt;
+use openpista_core::state::State;
 use smol::LocalExecutor;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -141,6 +142,22 @@ impl Performer {
             running.borrow_mut().remove(&(id, attempt));
         };
         self.executor.spawn(task).detach();
+    }
+
+    /// Removes the containers that this state knows nothing of. One that cannot be removed now stays
+    /// for the next time.
+    pub fn sweep(&self, state: &State) {
+        let hands = Rc::clone(&self.hands);
+        let owned = state.sandboxes().map(|(sandbox, _)| sandbox).collect();
+        let through = state.seq();
+        let sweep = async move {
+            match hands.sandboxes.docker.sweep(owned, through).await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "removed containers that nobody owns"),
+                Err(why) => tracing::debug!("containers were not looked through: {why}"),
+            }
+        };
+        self.executor.spawn(sweep).detach();
     }
 
     /// Asks everything that runs to stop. Outcomes still come.

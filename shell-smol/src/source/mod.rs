@@ -3,5 +3,6 @@
 pub mod cli;
 pub mod quic;
 pub mod signal;
+pub mod skill;
 pub mod telegram;
 pub mod wall;

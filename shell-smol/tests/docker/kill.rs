@@ -8,6 +8,7 @@ use futures_lite::future::block_on;
 use openpista_core::effect::sandbox::{Action, SandboxFault, Task};
 use openpista_core::effect::tool::Exit;
 use openpista_core::effect::{Chunk, sandbox::Done};
+use openpista_core::id::Seq;
 use openpista_shell_smol::effect::sandbox::docker::{Docker, DockerConfig};
 use serde_json::json;
 use std::io::{BufRead, BufReader};
@@ -115,10 +116,10 @@ fn nothing_is_left_after_ten_kills() {
         };
         kill_at(&rig, line, word, Duration::from_millis(after));
         // Whatever Docker was still at belongs to the next round, or to the last look.
-        block_on(Docker::new(rig.config.clone()).sweep([].into())).unwrap();
+        block_on(Docker::new(rig.config.clone()).sweep([].into(), Seq(u64::MAX))).unwrap();
     }
     wait_until("swept", || {
-        block_on(rig.docker.sweep([].into())).unwrap();
+        block_on(rig.docker.sweep([].into(), Seq(u64::MAX))).unwrap();
         rig.left().is_empty()
     });
 }
@@ -132,7 +133,10 @@ fn what_somebody_owns_is_not_swept_and_what_others_own_is_not_touched() {
         ours.create(seq, &task("true"));
         others.create(seq, &task("true"));
     }
-    assert_eq!(block_on(ours.docker.sweep([id(2)].into())), Ok(1));
+    assert_eq!(
+        block_on(ours.docker.sweep([id(2)].into(), Seq(u64::MAX))),
+        Ok(1)
+    );
     assert_eq!((ours.left().len(), others.left().len()), (1, 2));
     assert!(ours.left()[0].ends_with("-2-0"));
 }

@@ -38,7 +38,7 @@ fn what_may_have_run_is_told_when_the_client_comes_back() {
         let told = async {
             loop {
                 if let Some(ServerFrame::Progress {
-                    progress: Progress::Output { text },
+                    progress: Progress::Notice { text },
                     ..
                 }) = connected.unasked().await.unwrap()
                 {

@@ -8,6 +8,7 @@ use bollard::query_parameters::{InspectContainerOptions, InspectNetworkOptions};
 use openpista_core::effect::Outcome;
 use openpista_core::effect::sandbox::{Action, Done, UseSandbox};
 use openpista_core::effect::tool::Exit;
+use openpista_core::id::Seq;
 use openpista_shell_smol::effect::sandbox::docker::{Docker, WorkerConfig, digest, worker_spec};
 use serde_json::json;
 use std::net::{TcpListener, UdpSocket};
@@ -203,7 +204,7 @@ fn nothing_but_the_gateway_answers() {
         ..used
     };
     assert_eq!(act(&rig.docker, &gone), Ok(Done::Destroyed));
-    smol::block_on(rig.docker.sweep([].into())).unwrap();
+    smol::block_on(rig.docker.sweep([].into(), Seq(u64::MAX))).unwrap();
     let network = bare(async |client| {
         client
             .inspect_network(&name, None::<InspectNetworkOptions>)

@@ -1,6 +1,6 @@
 //! Pretends `core/src/effect/cancel.rs`: what an effect reports that was told to stop.
 
-use super::tool;
+use super::{sandbox, tool};
 use crate::seed::Rng;
 use openpista_core::effect::model::ModelFault;
 use openpista_core::effect::tool::{Exit, ToolFault};
@@ -16,6 +16,9 @@ pub fn pretend(target: &Op, luck: &mut Rng) -> Option<Outcome> {
         Op::Model(_) => Some(Outcome::Model(Err(ModelFault::Cancelled))),
         Op::Tool(_) if luck.chance(10) => Some(Outcome::Tool(Err(ToolFault::Cancelled))),
         Op::Tool(run) => Some(tool::ran(Exit::Cancelled, &run.arguments, 1)),
-        Op::Sandbox(_) | Op::Deliver(_) | Op::Cancel(_) => None,
+        // Engines are slow to stop.
+        Op::Sandbox(_) if luck.chance(40) => None,
+        Op::Sandbox(used) => sandbox::stopped(used),
+        Op::Deliver(_) | Op::Cancel(_) => None,
     }
 }

@@ -4,6 +4,7 @@
 pub mod cancel;
 pub mod deliver;
 pub mod model;
+pub mod sandbox;
 pub mod tool;
 pub mod wire;
 

@@ -155,6 +155,11 @@ fn calls(wish: &str, marker: &str, round: usize, job: String) -> Vec<ToolCall> {
                             let id = serde_json::json!({ "id": job.as_str() });
                             make(index, "schedule.remove", id.to_string())
                         }
+                        "box" => make(index, "container.run", fresh),
+                        "work" => make(index, "worker.run", fresh),
+                        "code" => make(index, "code.run", fresh),
+                        "jail" => make(index, "confined.run", fresh),
+                        "skill" => make(index, "skill.hello", fresh),
                         "ghost" => make(index, "no_such_tool", fresh),
                         "bad" => make(index, "system.run", r#"{"command":"#.into()),
                         _ => make(index, "system.run", fresh),

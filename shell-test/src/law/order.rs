@@ -1,9 +1,11 @@
 //! The laws about what may follow what inside a session: 12, 17 and 18.
 
+use super::sandbox::sandboxes_are_bounded;
 use super::{Evidence, Verdict, broken};
 use crate::disk::records;
 use crate::story::{Event, Stepped};
 use openpista_core::effect::deliver::{Body, DeliverFault};
+use openpista_core::effect::sandbox::Action;
 use openpista_core::effect::{Effect, Op, Outcome};
 use openpista_core::id::{ApprovalId, Attempt, EffectId, MessageId, Seq, SessionId, TurnId};
 use openpista_core::input::{Input, Order};
@@ -185,11 +187,11 @@ pub fn law_18_bounded_aloud(evidence: &Evidence<'_>) -> Verdict {
             }
             Record::Asked { round, .. } => *round > limits.max_tool_rounds + 1,
             Record::Intended(effect) => {
-                let tries = match effect.op {
+                let tries = match &effect.op {
                     Op::Model(_) => limits.model_attempts,
                     Op::Deliver(_) => limits.deliver_attempts,
-                    Op::Sandbox(_) => limits.deliver_attempts,
-                    Op::Tool(_) | Op::Cancel(_) => 1,
+                    Op::Sandbox(used) if used.action == Action::Destroy => limits.deliver_attempts,
+                    Op::Sandbox(_) | Op::Tool(_) | Op::Cancel(_) => 1,
                 };
                 // A crash costs a try that is not counted against the world, and so does
                 // whoever is not there.
@@ -207,6 +209,7 @@ pub fn law_18_bounded_aloud(evidence: &Evidence<'_>) -> Verdict {
             return broken(18, line.seq, format!("beyond the bounds: {record:?}"));
         }
     }
+    sandboxes_are_bounded(evidence)?;
     silence(evidence)
 }
 

@@ -1,5 +1,6 @@
 //! The laws about what the world sees: 1 to 6, 19, 20 and 22.
 
+use super::sandbox::{losses_are_doubts, tasks_start_once};
 use super::{Broken, Evidence, Verdict, broken};
 use crate::disk::records;
 use crate::effect::wire;
@@ -7,6 +8,7 @@ use crate::plan::CANARY;
 use crate::reference::Reference;
 use crate::story::{Event, Lines};
 use openpista_core::effect::deliver::DeliverFault;
+use openpista_core::effect::sandbox::Engine;
 use openpista_core::effect::{Effect, Op, Outcome, Recovery};
 use openpista_core::id::{Attempt, EffectId, MessageId, Seq, TurnId};
 use openpista_core::input::Input;
@@ -185,6 +187,7 @@ pub fn law_05_doubt_starts_once(evidence: &Evidence<'_>) -> Verdict {
         Op::Tool(run) => tools
             .iter()
             .any(|t| t.name == run.tool && t.recovery == Recovery::Doubt),
+        Op::Sandbox(used) => used.runs() && used.engine == Engine::Subprocess,
         _ => false,
     };
     let mut ends: BTreeMap<EffectId, (Seq, bool)> = BTreeMap::new();
@@ -196,6 +199,8 @@ pub fn law_05_doubt_starts_once(evidence: &Evidence<'_>) -> Verdict {
         }
     }
     doubts_are_told(evidence)?;
+    losses_are_doubts(evidence)?;
+    tasks_start_once(evidence)?;
     let mut started: BTreeSet<EffectId> = BTreeSet::new();
     let mut running: BTreeSet<EffectId> = BTreeSet::new();
     for event in &evidence.story.events {

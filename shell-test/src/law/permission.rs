@@ -3,6 +3,7 @@
 use super::{Evidence, Verdict, broken};
 use openpista_core::effect::Op;
 use openpista_core::effect::deliver::{Body, Question};
+use openpista_core::effect::sandbox::UseSandbox;
 use openpista_core::id::{ApprovalId, Attempt, MessageId, SessionId};
 use openpista_core::input::{Decision, Input, Order};
 use openpista_core::message::ToolCall;
@@ -70,6 +71,8 @@ struct Permissions {
     sought: BTreeMap<ApprovalId, Sought>,
     shown: BTreeMap<ApprovalId, Question>,
     granted: BTreeMap<u16, Question>,
+    /// The calls that have a sandbox, each with what is to run there.
+    sandboxed: BTreeMap<u16, (String, String)>,
     texts: BTreeMap<MessageId, (String, String)>,
     peers: BTreeMap<MessageId, String>,
     name: String,
@@ -120,13 +123,15 @@ impl Permissions {
             Record::Decided {
                 approval, answer, ..
             } => return self.decide((settings, people), line, *approval, answer),
-            Record::Intended(effect) => {
-                if let Op::Tool(run) = &effect.op
-                    && effect.attempt == Attempt::FIRST
-                {
+            Record::Intended(effect) => match &effect.op {
+                Op::Tool(run) if effect.attempt == Attempt::FIRST => {
                     return self.permit(settings, run.call, &run.tool, &run.arguments);
                 }
-            }
+                Op::Sandbox(used) => return self.sandbox(settings, used),
+                _ => {}
+            },
+            // Of a call that was permitted already, it says why nothing ran.
+            Record::Served { call, .. } if self.sandboxed.contains_key(call) => {}
             Record::Served { call, .. } => {
                 let asked = self.calls.get(usize::from(*call)).cloned();
                 let asked = asked.ok_or("served is what nobody called")?;
@@ -137,7 +142,25 @@ impl Permissions {
         Ok(())
     }
 
+    /// What runs in a sandbox is what that was made for, and what was permitted then.
+    fn sandbox(&mut self, settings: &Settings, used: &UseSandbox) -> Result<(), String> {
+        let Some(task) = used.task() else {
+            return Ok(());
+        };
+        let run = (task.tool.clone(), task.arguments.clone());
+        match self.sandboxed.get(&used.call) {
+            Some(permitted) if *permitted == run => Ok(()),
+            Some(permitted) => Err(format!("permitted was {permitted:?}, not {run:?}")),
+            None if used.runs() => Err(format!("{run:?} runs in a sandbox of nobody's")),
+            None => {
+                self.sandboxed.insert(used.call, run);
+                self.permit(settings, used.call, &task.tool, &task.arguments)
+            }
+        }
+    }
+
     fn forget(&mut self) {
+        self.sandboxed.clear();
         self.verdicts.clear();
         self.sought.clear();
         self.granted.clear();

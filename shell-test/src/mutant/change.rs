@@ -11,7 +11,7 @@ use openpista_core::time::Time;
 use openpista_core::timer::Timer;
 
 /// Changes the first line that the change takes to.
-fn first(story: &mut Story, mut change: impl FnMut(&mut Line) -> bool) {
+pub(super) fn first(story: &mut Story, mut change: impl FnMut(&mut Line) -> bool) {
     let mut done = false;
     story.tamper(|line| done = done || change(line));
 }

@@ -270,6 +270,15 @@ fn round(rng: &mut Rng) -> String {
         "same",
         "jobs",
         "jobs;unjob",
+        "box",
+        "box",
+        "box",
+        "work",
+        "work",
+        "code",
+        "code",
+        "jail",
+        "skill",
     ];
     let calls: Vec<&str> = (0..rng.between(1, 3)).map(|_| *rng.pick(CALLS)).collect();
     calls.join(",")
@@ -292,6 +301,7 @@ pub(super) fn settings(rng: &mut Rng) -> Settings {
     settings.limits.keys = *rng.pick(&[FEW_KEYS, 1_024, 1_024, 1_024]);
     settings.limits.grants = *rng.pick(&[1, 64]);
     settings.limits.sessions = *rng.pick(&[3, 64, 64]);
+    settings.limits.sandboxes = *rng.pick(&[1, 3, 64, 64]);
     if rng.chance(20) {
         settings.policy.channels = [("tg".to_string(), Mode::Ask)].into();
     }

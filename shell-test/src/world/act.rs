@@ -36,9 +36,8 @@ impl World {
                     refusal,
                 });
             }
-            Opened::Hint(
-                Hint::Show { .. } | Hint::Tell { .. } | Hint::Answered { .. } | Hint::Heard { .. },
-            ) => {}
+            Opened::Hint(Hint::Heard { token, taken }) => self.tell_worker(token, taken),
+            Opened::Hint(Hint::Show { .. } | Hint::Tell { .. } | Hint::Answered { .. }) => {}
             Opened::Effect(cleared) => self.perform(cleared, reach),
         }
     }
@@ -82,7 +81,15 @@ impl World {
                 };
                 effect::deliver::pretend(delivery, trouble, &mut luck)
             }
-            Op::Sandbox(_) => Course::default(),
+            // What happens to a sandbox comes after the start of what is done with it.
+            Op::Sandbox(used) => {
+                self.events.push(Event::Started {
+                    effect: effect.clone(),
+                    prompt: None,
+                });
+                let course = self.use_sandbox(used, reach, &mut luck);
+                return self.follow(effect, course, reach);
+            }
             Op::Cancel(cancel) => self.cancel(cancel, &mut luck),
         };
         self.events.push(Event::Started {
@@ -129,6 +136,11 @@ impl World {
             .find(|((id, _), _)| *id == cancel.target);
         let stopped = found.and_then(|(key, running)| {
             let outcome = effect::cancel::pretend(&running.effect.op, luck)?;
+            if let Op::Sandbox(used) = &running.effect.op
+                && used.runs()
+            {
+                self.engines.stop(used.sandbox, self.agenda.now());
+            }
             running.outcome = outcome;
             self.counts.tickets += 1;
             running.ticket = self.counts.tickets;

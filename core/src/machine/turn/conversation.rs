@@ -4,11 +4,11 @@
 use super::live::{Await, AwaitCall, Call, Turn};
 use super::transcript::Transcript;
 use crate::digest::Digest;
+use crate::effect::Outcome;
 use crate::effect::deliver::End;
 use crate::effect::model::Finish;
 use crate::effect::sandbox::render_sandboxed;
 use crate::effect::tool::render;
-use crate::effect::{Op, Outcome};
 use crate::id::{ApprovalId, MessageId};
 use crate::limit::Limits;
 use crate::message::Message;
@@ -94,23 +94,7 @@ impl Conversation {
                 turn.round = *round;
                 turn.awaits = Await::Round;
             }
-            Record::Intended(effect) if effect.turn() == Some(turn.id) => match &effect.op {
-                Op::Model(_) => turn.awaits = Await::Reply(effect.id),
-                Op::Tool(run) => {
-                    if let Some(call) = turn.call_mut(|index, _| index == run.call) {
-                        call.awaits = AwaitCall::Outcome(effect.id);
-                    }
-                }
-                Op::Sandbox(used) => {
-                    if let Some(call) = turn.call_mut(|index, _| index == used.call) {
-                        call.awaits = match used.runs() {
-                            true => AwaitCall::Outcome(effect.id),
-                            false => AwaitCall::Sandbox(effect.id),
-                        };
-                    }
-                }
-                Op::Deliver(_) | Op::Cancel(_) => {}
-            },
+            Record::Intended(effect) if effect.turn() == Some(turn.id) => turn.intended(effect),
             Record::Answered { effect, reply, .. } if turn.awaits_reply(*effect) => {
                 self.transcript.push(Message::Assistant {
                     text: reply.text.clone(),

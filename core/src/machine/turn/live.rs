@@ -3,6 +3,7 @@
 use super::transcript::Transcript;
 use crate::digest::Digest;
 use crate::effect::deliver::End;
+use crate::effect::{Effect, Op};
 use crate::id::{ApprovalId, EffectId, TurnId};
 use crate::message::ToolCall;
 use alloc::collections::BTreeMap;
@@ -145,6 +146,23 @@ impl Turn {
     /// The reply of this round was cut off.
     pub(crate) fn cut_off(&self) -> bool {
         self.cut_off
+    }
+
+    /// The turn waits for this effect from here on.
+    pub(super) fn intended(&mut self, effect: &Effect) {
+        let (index, awaits) = match &effect.op {
+            Op::Model(_) => {
+                self.awaits = Await::Reply(effect.id);
+                return;
+            }
+            Op::Tool(run) => (run.call, AwaitCall::Outcome(effect.id)),
+            Op::Sandbox(used) if used.runs() => (used.call, AwaitCall::Outcome(effect.id)),
+            Op::Sandbox(used) => (used.call, AwaitCall::Sandbox(effect.id)),
+            Op::Deliver(_) | Op::Cancel(_) => return,
+        };
+        if let Some(call) = self.call_mut(|at, _| at == index) {
+            call.awaits = awaits;
+        }
     }
 
     pub(super) fn call_mut(

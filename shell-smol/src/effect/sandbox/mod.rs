@@ -1,9 +1,9 @@
 //! Sandboxed work: making, using and removing what a task runs in, one module an engine.
 //!
 //! [`Sandboxes`] only hands an action to its engine. An engine decides nothing: it does what the
-//! action says, once, and turns every error into a [`SandboxFault`], by whose kinds it makes
-//! promises: after [`SandboxFault::Unavailable`] and [`SandboxFault::Arguments`] of a creation
-//! nothing was made, and after every fault of a run but [`SandboxFault::Lost`] nothing has run.
+//! action says, once, and turns every error into a `SandboxFault`, by whose kinds it makes
+//! promises: after `Unavailable` and `Arguments` of a creation
+//! nothing was made, and after every fault of a run but `Lost` nothing has run.
 //! Removing what is not there is a success.
 
 pub mod docker;

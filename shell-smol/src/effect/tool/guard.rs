@@ -13,7 +13,7 @@
 //! and nothing below the guard can stop to ask a person for a password.
 //!
 //! As `openpistacrab __guard --hold FILE` it starts the program that the file tells of, kept within
-//! [limits and walls](super::hold), and ends everything at once when that grows beyond them.
+//! limits and walls, and ends everything at once when that grows beyond them.
 //!
 //! It does not use the kernel's parent-death signal, which comes when the *thread* that started
 //! the guard ends and so would kill commands at random in a program with a pool of threads. The
@@ -108,6 +108,7 @@ impl fmt::Display for Report {
 /// [`SUBCOMMAND`] on the command line. Returns when the command and everything it started is gone. Its exit code means
 /// success when the command was started, however that ended.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    close_inherited();
     let mut args = args.into_iter();
     let (Some(program), Some(control)) = (args.next(), control()) else {
         eprintln!("`{SUBCOMMAND}` is used by openpistacrab itself. Try `openpistacrab --help`.");
@@ -133,6 +134,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             say(&control, &Report::Failed(error.to_string()));
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Closes what the daemon never knew that it had open: whoever started it has left it open, and
+/// no command is to find it. Nothing of our own is open yet.
+fn close_inherited() {
+    #[cfg(target_os = "linux")]
+    {
+        let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+        let open = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let open: Vec<i32> = open.filter(|fd| *fd > 2).collect();
+        for fd in open {
+            // One of them was the directory's, which is closed.
+            let _ = nix::unistd::close(fd);
         }
     }
 }
@@ -171,9 +187,10 @@ fn guard(
     }
     let child = start()?;
     let leader = Pid::from_child(&child);
+    // At once: until then nobody but us could end it.
+    say(control, &Report::Started(leader));
     // Our own hold on the command's output would keep the daemon from seeing its end.
     let _ = rustix::stdio::dup2_stdout(&null).and(rustix::stdio::dup2_stderr(&null));
-    say(control, &Report::Started(leader));
     let _ = group.set(leader);
     reap(leader, control);
     if !ADOPTS {

@@ -1,14 +1,15 @@
 //! What the first frame of a connection comes to. Pure: the bytes are read elsewhere, and whether a
-//! token is a valid one is looked up elsewhere.
+//! token is a valid one is looked up elsewhere. `shell-test/fuzz` compiles this file by itself, so it
+//! needs nothing but the core.
 
 use openpista_core::wire::frame::{ClientFrame, Role, Token};
 
 /// The longest frame of somebody who has not said who they are, in bytes.
-pub const STRANGER_FRAME_BYTES: usize = 4 * 1024;
+pub(super) const STRANGER_FRAME_BYTES: usize = 4 * 1024;
 
 /// What somebody says first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Greeting {
+pub(super) enum Greeting {
     /// They are who this token is for, if it is a valid one.
     Client {
         /// The token.
@@ -27,7 +28,7 @@ pub enum Greeting {
 
 impl Greeting {
     /// Reads the first frame; there is none when the stream ended without one.
-    pub fn of(frame: Option<ClientFrame>) -> Greeting {
+    pub(super) fn of(frame: Option<ClientFrame>) -> Greeting {
         let message = match frame {
             Some(ClientFrame::Auth {
                 token,

@@ -16,7 +16,7 @@ mod connection;
 mod endpoint;
 mod exchange;
 mod front;
-pub mod greeting;
+mod greeting;
 pub mod local;
 pub(crate) mod stream;
 mod worker;

@@ -3,6 +3,7 @@
 //! Pure. Of an update only the parts that count are read, so one of a kind that we do not know,
 //! or with an attachment of a later day, is still understood as far as it can be, and never stops
 //! those behind it. Edited messages are not read: what was answered stays as it was asked.
+//! `shell-test/fuzz` compiles this file by itself, so it needs nothing else of the shell.
 
 use frankenstein::types::{ChatType, Document, MessageEntity, MessageEntityType, PhotoSize, User};
 use serde::Deserialize;

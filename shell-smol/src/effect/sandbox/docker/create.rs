@@ -14,7 +14,7 @@ use bollard::query_parameters::{
 use futures_lite::future::or;
 use openpista_core::effect::sandbox::{Done, Program, SandboxFault, Task};
 use openpista_core::id::SandboxId;
-use smol::lock::SemaphoreGuardArc;
+use smol::lock::{MutexGuardArc, SemaphoreGuardArc};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,12 +55,16 @@ impl Acting {
         let ready = tokio::time::timeout_at(limit, or(stopped, ready));
         let (slot, client, image) = ready.await.map_err(|_| SandboxFault::TimedOut)??;
         let mut body = body(self, &arguments, &image);
+        let mut network = None;
         if task.program == Program::Worker {
-            self.add_worker(&client, &mut body, &arguments).await?;
+            let held = shared.networking.lock_arc().await;
+            self.add_worker(&client, &mut body, &arguments, &held)
+                .await?;
+            network = Some(held);
         }
         // From here on it is not to be stopped, so that it is known what there is: it takes a
         // moment only.
-        let made = self.make(client, body, &task.program, slot);
+        let made = self.make(client, body, &task.program, slot, network);
         let made = tokio::time::timeout_at(limit, made);
         made.await.map_err(|_| SandboxFault::TimedOut)?
     }
@@ -83,9 +87,10 @@ impl Acting {
         body: ContainerCreateBody,
         program: &Program,
         slot: SemaphoreGuardArc,
+        network: Option<MutexGuardArc<()>>,
     ) -> Result<Done, SandboxFault> {
         let (shared, sandbox) = (&self.shared, self.used.sandbox);
-        make_or_undo(Arc::clone(shared), client.clone(), sandbox, body)
+        make(Arc::clone(shared), client.clone(), sandbox, (body, network))
             .await
             .map_err(failed)?;
         let mut digest = None;
@@ -106,6 +111,10 @@ impl Acting {
     pub(super) async fn destroy(&self) -> Result<Done, SandboxFault> {
         let limit = Duration::from_millis(self.used.timeout_ms);
         let removal = async {
+            let making = self.shared.making().get(&self.used.sandbox).cloned();
+            if let Some(making) = making {
+                let _ = making.recv().await;
+            }
             let client = self.shared.daemon.client().await?;
             let container = self.container();
             remove(&self.shared.daemon, &client, &container).await
@@ -134,26 +143,27 @@ pub(super) fn arguments(task: &Task, config: &DockerConfig) -> Result<Arguments,
     }
 }
 
-/// Makes a container. Somebody waits for what the daemon says to it also when we do not any more:
-/// one that comes too late is removed.
-async fn make_or_undo(
+/// Makes a container. Once Docker was asked there is no way back, so this goes on when nobody
+/// waits for it any more, and who removes the sandbox waits for it.
+async fn make(
     shared: Arc<Shared>,
     client: Client,
     sandbox: SandboxId,
-    body: ContainerCreateBody,
+    (body, network): (ContainerCreateBody, Option<MutexGuardArc<()>>),
 ) -> Result<(), Trouble> {
-    let (sender, made) = async_channel::bounded(1);
-    tokio::spawn(async move {
+    let (making, over) = async_channel::bounded(1);
+    shared.making().insert(sandbox, over);
+    let made = tokio::spawn(async move {
         let container = shared.container(sandbox);
-        let answer = make_fresh(&shared.daemon, &client, &container, body).await;
-        if sender.send(answer).await.is_err() {
-            let _ = remove(&shared.daemon, &client, &container).await;
-        }
+        let made = make_fresh(&shared.daemon, &client, &container, body).await;
+        shared.making().remove(&sandbox);
+        drop((making, network));
+        made
     });
-    made.recv().await.unwrap_or_else(|_| {
+    made.await.unwrap_or_else(|error| {
         Err(Trouble {
             kind: Kind::Unclear,
-            message: "internal error: the task that makes containers is gone".to_owned(),
+            message: format!("internal error: {error}"),
         })
     })
 }
@@ -327,13 +337,14 @@ impl Acting {
         client: &Client,
         body: &mut ContainerCreateBody,
         arguments: &Arguments,
+        network: &MutexGuardArc<()>,
     ) -> Result<(), SandboxFault> {
         let (shared, none) = (&self.shared, "there are no workers in this configuration");
         let worker = shared.config.worker.as_ref();
         let worker = worker.ok_or_else(|| super::unavailable(none.to_owned()))?;
         let program = &worker.program;
         crate::worker::program::check(program).map_err(super::unavailable)?;
-        let meeting = shared.meet_workers(client, worker).await?;
+        let meeting = shared.meet_workers(client, worker, network).await?;
         let timeout_ms = arguments.timeout_ms.unwrap_or(u64::MAX);
         let options = [
             ("--gateway", meeting.address.to_string()),

@@ -28,15 +28,17 @@ use self::island::Island;
 use crate::effect::Stop;
 use crate::secret::Secrets;
 use crate::source::quic::annex::Annex;
+use async_channel::Receiver;
 use futures_lite::future::zip;
 use openpista_core::effect::sandbox::{
     Action, Done, Engine, Program, SandboxFault, Sandboxed, UseSandbox,
 };
 use openpista_core::effect::{Chunk, Recovery};
-use openpista_core::id::SandboxId;
+use openpista_core::id::{SandboxId, Seq};
 use openpista_core::message::ToolSpec;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -124,8 +126,11 @@ struct Shared {
     config: DockerConfig,
     daemon: Daemon,
     slots: Slots,
-    /// Held while the workers' network is looked for and made: Docker makes two of a name.
-    networking: smol::lock::Mutex<()>,
+    /// Held from looking for the workers' network until a container is on it: Docker makes two of
+    /// a name, and takes away one that nobody has started on yet.
+    networking: Arc<smol::lock::Mutex<()>>,
+    /// What Docker was asked to make and has not answered yet; each channel closes when it has.
+    making: Mutex<BTreeMap<SandboxId, Receiver<Infallible>>>,
 }
 
 /// One action on its way, on the island.
@@ -149,7 +154,8 @@ impl Docker {
         let shared = Shared {
             daemon: Daemon::new(config.host.as_deref()),
             slots: Slots::new(config.at_once),
-            networking: smol::lock::Mutex::new(()),
+            networking: Arc::default(),
+            making: Mutex::default(),
             config,
         };
         Docker {
@@ -182,14 +188,16 @@ impl Docker {
     }
 
     /// Removes the containers of this journal that nobody owns any more, and says how many there
-    /// were. For the start of the daemon, before anything else is performed: `owned` are the
-    /// sandboxes that the journal still knows.
+    /// were. For the start of the daemon: `owned` are the sandboxes that the journal knew at its
+    /// step `through`. What came after that is of this life, and is left alone.
     ///
     /// # Errors
     /// What is missing, in words for a person: containers may be left.
-    pub async fn sweep(&self, owned: BTreeSet<SandboxId>) -> Result<usize, String> {
+    pub async fn sweep(&self, owned: BTreeSet<SandboxId>, through: Seq) -> Result<usize, String> {
         let shared = Arc::clone(self.shared()?);
-        let swept = self.island.run(async move { shared.sweep(&owned).await });
+        let swept = self
+            .island
+            .run(async move { shared.sweep(&owned, through).await });
         swept.await.unwrap_or_else(|error| Err(no_thread(&error)))
     }
 
@@ -283,6 +291,10 @@ impl Acting {
 }
 
 impl Shared {
+    fn making(&self) -> MutexGuard<'_, BTreeMap<SandboxId, Receiver<Infallible>>> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The name of a sandbox's container.
     fn container(&self, sandbox: SandboxId) -> String {
         let owner = self.config.owner.get(..8).unwrap_or(&self.config.owner);

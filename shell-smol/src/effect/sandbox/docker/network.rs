@@ -10,6 +10,7 @@ use bollard::Docker as Client;
 use bollard::models::{Ipam, NetworkCreateRequest};
 use bollard::query_parameters::InspectNetworkOptions;
 use openpista_core::effect::sandbox::SandboxFault;
+use smol::lock::MutexGuardArc;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -23,11 +24,13 @@ impl Shared {
         format!("openpista-{owner}-workers")
     }
 
-    /// Sees to it that there is a network, and that the gateway listens on it.
+    /// Sees to it that there is a network, and that the gateway listens on it. It stays as long as
+    /// the lock is held, or a container is on it.
     pub(super) async fn meet_workers(
         &self,
         client: &Client,
         worker: &WorkerConfig,
+        _one_at_a_time: &MutexGuardArc<()>,
     ) -> Result<Meeting, SandboxFault> {
         let ip = self.network_address(client).await.map_err(|trouble| {
             let message = format!("there is no network for workers: {}", trouble.message);
@@ -39,7 +42,6 @@ impl Shared {
 
     /// This machine's address on the network, which is made if there is none.
     async fn network_address(&self, client: &Client) -> Result<IpAddr, Trouble> {
-        let _one_at_a_time = self.networking.lock().await;
         let name = self.network();
         if let Some(ip) = self.look_at_network(client).await? {
             return Ok(ip);
@@ -84,11 +86,15 @@ impl Shared {
         }
     }
 
-    /// Removes the network, unless somebody is on it.
+    /// Removes the network, unless some container of ours may be on it: then it stays for the next
+    /// sweep. Docker itself would only count those that were started.
     pub(super) async fn sweep_network(&self, client: &Client) {
-        let name = self.network();
-        // Refused while it is in use; then it stays for the next sweep.
-        let _ = self.daemon.ask(WORK, client.remove_network(&name)).await;
+        let _one_at_a_time = self.networking.lock_arc().await;
+        if matches!(self.containers(client).await, Ok(ours) if ours.is_empty()) {
+            let name = self.network();
+            // There may be none.
+            let _ = self.daemon.ask(WORK, client.remove_network(&name)).await;
+        }
     }
 }
 

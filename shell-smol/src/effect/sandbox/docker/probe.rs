@@ -4,12 +4,12 @@ use super::create::{OWNER_LABEL, SANDBOX_LABEL, remove};
 use super::daemon::{ANSWER, Daemon, Trouble};
 use super::{Acting, Shared};
 use bollard::Docker as Client;
-use bollard::models::{ContainerState, ContainerStateStatusEnum};
+use bollard::models::{ContainerState, ContainerStateStatusEnum, ContainerSummary};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use chrono::DateTime;
 use futures_lite::future::{or, pending};
 use openpista_core::effect::sandbox::{Done, Program, SandboxFault, Task};
-use openpista_core::id::SandboxId;
+use openpista_core::id::{SandboxId, Seq};
 use std::collections::{BTreeSet, HashMap};
 
 /// How often to try to listen for a worker.
@@ -62,6 +62,10 @@ impl Acting {
     /// Finds out what became of a task that may have been running when we died.
     pub(super) async fn resume(&self, task: &Task) -> Result<Done, SandboxFault> {
         let daemon = &self.shared.daemon;
+        if task.program == Program::Worker && self.shared.config.worker.is_none() {
+            // Nobody here hears its report, and it would wait for somebody.
+            return Err(SandboxFault::Lost);
+        }
         let client = daemon.client().await.map_err(|_| SandboxFault::Lost)?;
         match look(daemon, &client, &self.container()).await {
             Ok(found) => {
@@ -77,13 +81,15 @@ impl Acting {
             Err(_) => Err(SandboxFault::Lost),
         }
     }
-}
 
-impl Acting {
     /// Sees to it that a worker which was there before us finds the gateway again. Never ends.
     async fn wait_for_worker(&self, task: &Task, client: &Client) -> Result<Done, SandboxFault> {
         if let (Program::Worker, Some(worker)) = (&task.program, &self.shared.config.worker) {
-            while let Err(fault) = self.shared.meet_workers(client, worker).await {
+            loop {
+                let held = self.shared.networking.lock_arc().await;
+                let met = self.shared.meet_workers(client, worker, &held).await;
+                drop(held);
+                let Err(fault) = met else { break };
                 // The one before us may not have let go of the address yet.
                 tracing::warn!("a worker cannot report: {fault}");
                 tokio::time::sleep(MEET_EVERY).await;
@@ -96,21 +102,20 @@ impl Acting {
 impl Shared {
     /// Removes what is ours by its label and is not among these. One that cannot be removed keeps
     /// no other one.
-    pub(super) async fn sweep(&self, owned: &BTreeSet<SandboxId>) -> Result<usize, String> {
+    pub(super) async fn sweep(
+        &self,
+        owned: &BTreeSet<SandboxId>,
+        through: Seq,
+    ) -> Result<usize, String> {
         let message = |trouble: Trouble| trouble.message;
         let client = self.daemon.client().await.map_err(message)?;
-        let label = format!("{OWNER_LABEL}={}", self.config.owner);
-        let options = ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&HashMap::from([("label", vec![label])]))
-            .build();
-        let ours = client.list_containers(Some(options));
-        let ours = self.daemon.ask(ANSWER, ours).await.map_err(message)?;
+        let ours = self.containers(&client).await.map_err(message)?;
         let mut swept = Ok(0);
         for found in ours {
             let labels = found.labels.unwrap_or_default();
             let sandbox = labels.get(SANDBOX_LABEL).and_then(|id| id.parse().ok());
-            if sandbox.is_some_and(|sandbox| owned.contains(&sandbox)) {
+            let stays = |s: SandboxId| s.seq > through || owned.contains(&s);
+            if sandbox.is_some_and(stays) {
                 continue;
             }
             let removed = remove(&self.daemon, &client, &found.id.unwrap_or_default()).await;
@@ -122,6 +127,20 @@ impl Shared {
         }
         self.sweep_network(&client).await;
         swept
+    }
+
+    /// All that are ours by their label.
+    pub(super) async fn containers(
+        &self,
+        client: &Client,
+    ) -> Result<Vec<ContainerSummary>, Trouble> {
+        let label = format!("{OWNER_LABEL}={}", self.config.owner);
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&HashMap::from([("label", vec![label])]))
+            .build();
+        let ours = client.list_containers(Some(options));
+        self.daemon.ask(ANSWER, ours).await
     }
 
     /// What the daemon calls itself.

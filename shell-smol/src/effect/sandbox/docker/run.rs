@@ -42,6 +42,10 @@ const KILLED: i64 = 137;
 /// How much longer a worker has than its task, to report that the time was over.
 const REPORTING: Duration = Duration::from_secs(3);
 
+/// The same, of a worker that has to find the gateway again first: it gives a lost one up after
+/// four seconds, and tries every two.
+const FINDING: Duration = Duration::from_secs(10);
+
 /// How long to look for a daemon that went away, and how often.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -118,7 +122,12 @@ impl Acting {
         ran_ms: u64,
     ) -> Result<Done, SandboxFault> {
         let timeout_ms = self.timeout_ms(task);
-        let left = Duration::from_millis(timeout_ms.saturating_sub(ran_ms)) + patience(task);
+        let left = Duration::from_millis(timeout_ms.saturating_sub(ran_ms));
+        let left = match task.program {
+            // The core gives no effect more.
+            Program::Worker => (left + FINDING).min(Duration::from_millis(timeout_ms) + REPORTING),
+            Program::Command | Program::Skill { .. } => left,
+        };
         let started = self.started(task, client, timeout_ms, Instant::now() + left, None);
         let started = started.await;
         let undo = KillOnDrop::new(self, &started.client);

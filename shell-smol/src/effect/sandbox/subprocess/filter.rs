@@ -206,7 +206,7 @@ fn refused(signals: bool) -> Rules {
     }
     // A pair that is not connected for good can be sent elsewhere by name.
     let mut pairs = vec![when(0, Ne, c::AF_UNIX)];
-    let kinds = [c::SOCK_DGRAM, c::SOCK_RAW, c::SOCK_SEQPACKET];
+    let kinds = [c::SOCK_DGRAM, c::SOCK_RAW];
     pairs.extend(kinds.map(|kind| when(1, MaskedEq(0xf), kind)));
     rules.insert(c::SYS_socketpair, pairs);
     let spaces = NAMESPACES.map(|space| when(0, MaskedEq(space.unsigned_abs().into()), space));

@@ -1,8 +1,8 @@
 //! Confined processes: what runs sandboxed work where there is no Docker, and skills that are
 //! scripts.
 //!
-//! A sandbox is a directory of its own ([`scratch`]), and its task a process under a
-//! [guard](crate::effect::tool::guard), which keeps it within limits and [walls](confine) and ends
+//! A sandbox is a directory of its own (`scratch`), and its task a process under a
+//! [guard](crate::effect::tool::guard), which keeps it within limits and walls (`confine`) and ends
 //! it with all that it started. It sees the workspace and cannot change it; it can write nothing
 //! but its own directory; it has no network, no environment of ours, no other process's. What
 //! exactly was kept is said with every result, in a note. Where the kernel cannot do this, nothing

@@ -1,0 +1,59 @@
+//! What sandboxed work can run in: whether Docker answers, and whether the kernel can confine.
+
+use super::{Finding, fault, ok, warn};
+use crate::command::sandbox::{self, Shared};
+use crate::config::Config;
+use openpista_core::effect::sandbox::Engine;
+
+/// Does Docker answer? Without it other things still work, so it is no fault.
+pub(super) fn docker(config: &Config) -> Finding {
+    let subject = "docker";
+    if !config.sandbox.docker {
+        return ok(subject, "switched off by [sandbox] docker");
+    }
+    match smol::block_on(sandbox::docker(config, &Shared::nobodys()).version()) {
+        Ok(version) => ok(subject, format!("answers, version {version}")),
+        Err(why) => {
+            let instead = match config.sandbox.otherwise() {
+                Some(Engine::Subprocess) => "until then its work runs as a confined process",
+                _ => "until then its work is refused",
+            };
+            warn(subject, format!("{why}\n{instead}"))
+        }
+    }
+}
+
+/// Can the kernel confine a process?
+pub(super) fn confinement(config: &Config) -> Finding {
+    let subject = "confinement";
+    match sandbox::subprocess(config, Shared::nobodys()).confinement() {
+        Ok(how) => ok(subject, format!("{how}")),
+        Err(why) if config.sandbox.unconfined => warn(
+            subject,
+            format!("{why}\nprocesses run without it: [sandbox] unconfined is true"),
+        ),
+        Err(why) => warn(
+            subject,
+            format!("{why}\nskills that are programs are refused"),
+        ),
+    }
+}
+
+/// Is there a program for workers? Without it there are none; one that was named must be there.
+pub(super) fn workers(config: &Config) -> Finding {
+    let subject = "workers";
+    match sandbox::worker_program(config) {
+        Ok(program) => ok(subject, program.display().to_string()),
+        Err(why) if !config.gateway.enabled || !config.sandbox.docker => {
+            ok(subject, format!("none: {why}"))
+        }
+        Err(why) if config.sandbox.worker.is_some() => fault(
+            subject,
+            format!("{why}\nuntil then the daemon does not start"),
+        ),
+        Err(why) => warn(
+            subject,
+            format!("{why}\nuntil then there is no `worker.run`"),
+        ),
+    }
+}
