@@ -1,5 +1,5 @@
-//! Workers over real sockets: a whole daemon in this process, and our worker program, or one that
-//! is written by hand, as the process that runs the task.
+//! Workers over real sockets: a whole daemon in this process or the real program, and our worker
+//! program, or one that is written by hand, as the process that runs the task.
 
 #[path = "../support/crowd.rs"]
 mod crowd;
@@ -8,7 +8,12 @@ mod crowd;
 #[allow(dead_code, reason = "the tests of containers use the rest")]
 mod rig;
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod containers;
 mod daemon;
+mod place;
+mod real;
 mod refused;
 mod reports;

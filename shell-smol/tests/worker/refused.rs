@@ -153,6 +153,40 @@ fn whose_token_is_no_tasks_is_refused_and_all_alike() {
     });
 }
 
+/// Whatever it says besides, it is known by its token.
+#[test]
+fn a_worker_cannot_report_for_another_task() {
+    let home = Home::new();
+    let daemon = home.start();
+    let tasks = daemon.begin(2);
+    block_on(async {
+        let mut peer = Peer::worker(&home, &daemon, &tasks[0].token).await;
+        assert!(peer.read().await.is_some());
+        let mut forged = report("forged");
+        for (name, value) in [
+            ("token", json!(tasks[1].token)),
+            ("effect", json!(tasks[1].effect.to_string())),
+            ("task", json!(tasks[1].effect.to_string())),
+        ] {
+            forged[name] = value;
+        }
+        peer.say(&forged).await;
+        assert_eq!(peer.read().await, heard(true));
+        // Nor once it has reported: to be another one it must come again, with that one's token.
+        peer.say(&worker(&tasks[1].token)).await;
+        assert_eq!(peer.closed().await.0, 9);
+    });
+    assert_eq!(daemon.ends(&tasks[0]).len(), 1);
+    assert!(daemon.ends(&tasks[1]).is_empty());
+    block_on(async {
+        let mut peer = Peer::worker(&home, &daemon, &tasks[1].token).await;
+        assert!(peer.read().await.is_some());
+        peer.say(&report("own")).await;
+        assert_eq!(peer.read().await, heard(true));
+    });
+    assert_eq!(&*daemon.ends(&tasks[1])[0].stdout.text, "own");
+}
+
 /// The engine has not said yet how it ended, but its time is over.
 #[test]
 fn a_token_expires_with_its_task() {
