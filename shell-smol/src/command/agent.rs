@@ -182,8 +182,16 @@ fn ourselves() -> Result<PathBuf, Error> {
     found.map_err(|error| Error::failed(format!("cannot find our own program: {error}")))
 }
 
+/// Makes the workspace. What it lies in is ours alone; itself it can be read, since it must be by
+/// nobody's user in a container.
 fn make(dir: &Path) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    let above = dir.parent().map_or(Ok(()), |above| builder.create(above));
+    above.and_then(|()| builder.mode(0o755).create(dir)).map_err(|error| {
         Error::failed(format!(
             "cannot make the directory {}: {error}; let this user write there, or choose another \
              with --data-dir",

@@ -27,7 +27,7 @@ pub(super) async fn run(arguments: &Arguments, secrets: &Secrets, show: &impl Fn
     let launch = Launch {
         guard: &ourselves(),
         what: What::Program(program, &args, &[]),
-        dir: Path::new("."),
+        dir: None,
     };
     let bounds = Bounds {
         timeout_ms: arguments.timeout_ms,

@@ -7,10 +7,8 @@
 
 use super::program::{Ended, Home, send};
 use rustix::process::Signal;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command};
 
 /// What a test's configuration needs: a port that is free, and a model that costs nothing.
 pub const CONFIG: &str = "[gateway]\nlisten = \"127.0.0.1:0\"\n[agent]\nprovider = \"builtin\"\n";
@@ -29,11 +27,8 @@ impl Daemon {
         Daemon::ready(home.start(&["start"]))
     }
 
-    /// The same, and it logs to this file.
-    pub fn logging(home: &Home, level: &str, log: &Path) -> Daemon {
-        let mut command = home.program(&["--log", level, "start"]);
-        let log = File::create(log).expect("our own");
-        command.stdout(Stdio::piped()).stderr(log);
+    /// The same, by a command of one's own, with standard output through a pipe.
+    pub fn by(mut command: Command) -> Daemon {
         Daemon::ready(command.spawn().expect("the program"))
     }
 

@@ -10,7 +10,9 @@ use openpista_core::record::Record;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 
 /// Everything that is on record.
 fn records(home: &Home) -> Vec<Record> {
@@ -41,15 +43,20 @@ fn a_turn_waits_for_all_its_workers_and_they_for_each_other() {
     let Some(place) = Place::with("at_once = 2") else {
         return;
     };
+    // The daemon makes one that nobody's user can read.
+    std::fs::remove_dir(place.home.file("")).unwrap();
     let daemon = Daemon::of(&place.home);
     assert!(daemon.told("workers").ends_with("openpista-worker"));
-    let work = |n: u32| format!("echo began {n}; sleep 1.5; echo ended {n}; exit {n}");
+    let work =
+        |n: u32| format!("ls /workspace; echo began {n}; sleep 1.5; echo ended {n}; exit {n}");
     let lines = [work(1), work(2), work(3)];
     let calls: Vec<(&str, &str)> = lines.iter().map(|l| ("worker.run", l.as_str())).collect();
     let mut run = place.start("s", &calls);
-    let mut most = 0;
+    let (mut most, mut owners) = (0, BTreeSet::new());
     wait_until("the turn ends", || {
-        most = most.max(place.containers().len());
+        let containers = place.containers();
+        owners.extend(containers.iter().map(owner));
+        most = most.max(containers.len());
         run.try_wait().unwrap().is_some()
     });
     let ended = Ended::awaited(run);
@@ -57,47 +64,68 @@ fn a_turn_waits_for_all_its_workers_and_they_for_each_other() {
     let results: Vec<&str> = ended.out.split("\n----\n").collect();
     assert_eq!(results.len(), 3, "{ended:?}");
     for (result, n) in results.iter().zip(1..) {
-        for part in [format!("began {n}\nended {n}\n"), format!("exit code {n}")] {
+        for part in [
+            format!("stdout:\nbegan {n}\nended {n}\n"),
+            format!("exit code: {n}\n"),
+        ] {
             assert!(result.contains(&part), "{part} in {result}");
         }
+        assert!(!result.contains("stderr"), "{result}");
     }
     assert_eq!(most, 2, "at once");
-    wait_until("all is removed", || place.containers().is_empty());
+    // Their network goes with them, and comes again with the next one.
+    wait_until("all is removed", || {
+        place.containers().is_empty() && !is_network(&network(owners.iter().next().unwrap()))
+    });
+    // It works where it may not look, too.
+    std::fs::set_permissions(place.home.file(""), PermissionsExt::from_mode(0o700)).unwrap();
+    let doctor = place.home.run(&["doctor"]).out;
+    assert!(doctor.contains("chmod o+rx"), "{doctor}");
+    let again = Ended::awaited(place.start("s", &[("worker.run", "echo again")]));
+    assert!(again.out.contains("again\n"), "{again:?}");
     assert_eq!(daemon.stop().code, Some(0));
-    assert_eq!(heard(&place.home), 3);
+    assert_eq!(heard(&place.home), 4);
 }
 
-/// The daemon is killed while a task runs, and comes back before its end, or after.
 #[test]
 fn a_report_lands_once_though_the_daemon_is_killed_meanwhile() {
-    for (late, mark) in [(false, "7.0625"), (true, "3.0625")] {
-        let Some(place) = Place::with("") else { return };
-        let daemon = Daemon::of(&place.home);
-        let line = format!("echo begun; sleep {mark}; echo done; exit 3");
-        let sleeping = format!("sleep {mark} ");
-        let run = place.start("s", &[("worker.run", &line)]);
-        wait_until("it runs", || processes(&sleeping) == 1);
-        daemon.send(Signal::KILL);
-        assert_eq!(daemon.end().code, None);
-        if late {
-            wait_until("it has ended", || processes(&sleeping) == 0);
-        }
-        let daemon = Daemon::of(&place.home);
-        let ended = Ended::awaited(run);
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert!(ended.out.contains("begun\ndone\n"), "{ended:?}");
-        assert!(ended.out.contains("exit code 3"), "{ended:?}");
-        wait_until("all is removed", || place.containers().is_empty());
-        // Nor does another death make two of it.
-        daemon.send(Signal::KILL);
-        assert_eq!(daemon.end().code, None);
-        let daemon = Daemon::of(&place.home);
-        assert_eq!(daemon.stop().code, Some(0));
-        assert_eq!(heard(&place.home), 1);
-        let asked = place.server.requests();
-        let results = asked.iter().filter(|asked| asked.last("tool").is_some());
-        assert_eq!(results.count(), 1, "the model is told once");
+    killed_meanwhile("7.0625", false);
+}
+
+#[test]
+fn a_report_lands_once_though_the_task_ends_without_a_daemon() {
+    killed_meanwhile("3.0625", true);
+}
+
+/// The daemon is killed while a task sleeps for so many seconds, and comes back before its end, or
+/// after.
+fn killed_meanwhile(seconds: &str, late: bool) {
+    let Some(place) = Place::with("") else { return };
+    let daemon = Daemon::of(&place.home);
+    let line = format!("echo begun; sleep {seconds}; echo done; exit 3");
+    let sleeping = format!("sleep {seconds} ");
+    let run = place.start("s", &[("worker.run", &line)]);
+    wait_until("it runs", || processes(&sleeping) == 1);
+    daemon.send(Signal::KILL);
+    assert_eq!(daemon.end().code, None);
+    if late {
+        wait_until("it has ended", || processes(&sleeping) == 0);
     }
+    let daemon = Daemon::of(&place.home);
+    let ended = Ended::awaited(run);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let result = "exit code: 3\nstdout:\nbegun\ndone\n";
+    assert_eq!(ended.out, result, "{ended:?}");
+    wait_until("all is removed", || place.containers().is_empty());
+    // Nor does another death make two of it.
+    daemon.send(Signal::KILL);
+    assert_eq!(daemon.end().code, None);
+    let daemon = Daemon::of(&place.home);
+    assert_eq!(daemon.stop().code, Some(0));
+    assert_eq!(heard(&place.home), 1);
+    let asked = place.server.requests();
+    let results = asked.iter().filter(|asked| asked.last("tool").is_some());
+    assert_eq!(results.count(), 1, "the model is told once");
 }
 
 #[test]
@@ -131,8 +159,6 @@ fn ten_kills_of_the_daemon_leave_nothing() {
     let daemon = Daemon::of(&place.home);
     look();
     wait_until("every container is gone", || place.containers().is_empty());
-    assert_eq!(daemon.stop().code, Some(0));
-    let daemon = Daemon::of(&place.home);
     let owner = owners.pop_first().unwrap();
     assert!(owners.is_empty() && volumes.len() >= 3, "{volumes:?}");
     wait_until("the network is gone", || !is_network(&network(&owner)));
@@ -188,9 +214,13 @@ fn what_docker_makes_late_is_swept_and_what_is_owned_is_not() {
 fn a_token_is_in_no_log_no_file_and_no_prompt() {
     let Some(place) = Place::with("") else { return };
     let log = place.home.path().join("log");
-    let daemon = Daemon::logging(&place.home, "trace", &log);
+    let mut command = place.home.program(&["--log", "trace", "start"]);
+    let file = std::fs::File::create(&log).unwrap();
+    command.stdout(Stdio::piped()).stderr(file);
+    let daemon = Daemon::by(command);
     // It tells the token in a way that nobody takes for one.
-    let line = "sed 's/./&-/g' /run/openpista/token; cat /run/openpista/token; echo; sleep 0.5";
+    let line =
+        "sed 's/./&-/g' /run/openpista/token; echo; cat /run/openpista/token; echo; sleep 0.5";
     let ended = Ended::awaited(place.start("s", &[("worker.run", line)]));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let told = ended
@@ -258,12 +288,30 @@ fn workers_are_offered_only_where_they_can_work() {
 
 #[test]
 fn a_missing_worker_is_named_with_its_cure() {
-    // Ours is beside the daemon, but has its libraries elsewhere.
+    // Another place, where it is alone; then one is there that has its libraries elsewhere.
     let home = Home::with(CONFIG);
-    let daemon = Daemon::of(&home);
+    let alone = home.path().join("openpistacrab");
+    let program = env!("CARGO_BIN_EXE_openpistacrab");
+    if std::fs::hard_link(program, &alone).is_err() {
+        std::fs::copy(program, &alone).unwrap();
+    }
+    let start = || {
+        let mut command = home.command(alone.to_str().unwrap(), &["start"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Daemon::by(command)
+    };
+    let daemon = start();
+    let told = daemon.told("workers").to_owned();
+    assert!(told.contains("cannot be read"), "{told}");
+    assert_eq!(daemon.stop().code, Some(0));
+    std::fs::hard_link(&alone, home.path().join("openpista-worker")).unwrap();
+    let daemon = start();
     let told = daemon.told("workers").to_owned();
     assert!(told.starts_with("none, the worker program "), "{told}");
-    assert!(told.contains("README"), "{told}");
+    assert!(
+        told.contains("not linked statically") && told.contains("README"),
+        "{told}"
+    );
     assert_eq!(daemon.stop().code, Some(0));
 
     let home = Home::with(&format!(

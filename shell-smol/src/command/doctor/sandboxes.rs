@@ -4,6 +4,8 @@ use super::{Finding, fault, ok, warn};
 use crate::command::sandbox::{self, Shared};
 use crate::config::Config;
 use openpista_core::effect::sandbox::Engine;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// Does Docker answer? Without it other things still work, so it is no fault.
 pub(super) fn docker(config: &Config) -> Finding {
@@ -12,7 +14,20 @@ pub(super) fn docker(config: &Config) -> Finding {
         return ok(subject, "switched off by [sandbox] docker");
     }
     match smol::block_on(sandbox::docker(config, &Shared::nobodys()).version()) {
-        Ok(version) => ok(subject, format!("answers, version {version}")),
+        Ok(version) => {
+            let answers = format!("answers, version {version}");
+            match closed_to_others(&config.workspace) {
+                true => warn(
+                    subject,
+                    format!(
+                        "{answers}\ncontainers run as nobody's user, who cannot read the workspace: \
+                         chmod o+rx {}",
+                        config.workspace.display()
+                    ),
+                ),
+                false => ok(subject, answers),
+            }
+        }
         Err(why) => {
             let instead = match config.sandbox.otherwise() {
                 Some(Engine::Subprocess) => "until then its work runs as a confined process",
@@ -21,6 +36,12 @@ pub(super) fn docker(config: &Config) -> Finding {
             warn(subject, format!("{why}\n{instead}"))
         }
     }
+}
+
+/// The folder is there, and its mode lets only its own people in.
+fn closed_to_others(folder: &Path) -> bool {
+    let mode = folder.metadata().map(|found| found.permissions().mode());
+    mode.is_ok_and(|mode| mode & 0o005 != 0o005)
 }
 
 /// Can the kernel confine a process?

@@ -25,8 +25,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) guard: &'a Path,
     /// What the guard is to start.
     pub(crate) what: What<'a>,
-    /// Where it runs.
-    pub(crate) dir: &'a Path,
+    /// Where it runs: else where we are, which it may not be allowed to look at.
+    pub(crate) dir: Option<&'a Path>,
 }
 
 /// What a guard is to start.
@@ -65,10 +65,12 @@ impl Process {
         command
             .arg0(NAME)
             .arg(SUBCOMMAND)
-            .current_dir(launch.dir)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(dir) = launch.dir {
+            command.current_dir(dir);
+        }
         match launch.what {
             What::Program(program, args, hidden) => {
                 command.arg(program).args(args);

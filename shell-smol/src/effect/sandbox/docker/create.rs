@@ -122,6 +122,12 @@ impl Acting {
         let removed = tokio::time::timeout(limit, removal).await;
         // Whatever came of it: what cannot be removed must not keep others waiting for ever.
         self.shared.slots.give_back(self.used.sandbox);
+        if self.shared.config.worker.is_some()
+            && let Ok(client) = self.shared.daemon.client().await
+        {
+            // It may have been the last one.
+            self.shared.sweep_network(&client).await;
+        }
         match removed {
             Ok(Ok(())) => Ok(Done::Destroyed),
             Ok(Err(trouble)) => Err(failed(trouble)),

@@ -1,6 +1,7 @@
-//! The network of this journal's workers: one that leads nowhere but to this machine's side of it,
-//! where the gateway listens for workers alone. It is made with the first worker, used by all, and
-//! removed by the sweep when nobody is on it.
+//! The network of this journal's workers: one that leads nowhere but to this machine, where the
+//! gateway listens for workers alone; what else this machine serves on all of its addresses, the
+//! worker keeps from its task (`worker/walls.rs`). It is made with the first worker, used by all, and
+//! removed with the last container; after a crash, by the sweep.
 
 use super::create::OWNER_LABEL;
 use super::daemon::{ANSWER, Kind, Trouble, WORK};
@@ -86,8 +87,8 @@ impl Shared {
         }
     }
 
-    /// Removes the network, unless some container of ours may be on it: then it stays for the next
-    /// sweep. Docker itself would only count those that were started.
+    /// Removes the network, unless some container of ours may be on it: then it goes with the last
+    /// one. Docker itself would only count those that were started.
     pub(super) async fn sweep_network(&self, client: &Client) {
         let _one_at_a_time = self.networking.lock_arc().await;
         if matches!(self.containers(client).await, Ok(ours) if ours.is_empty()) {
