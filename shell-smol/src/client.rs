@@ -8,7 +8,9 @@ use crate::secret::Secret;
 use crate::source::quic::stream::{self, Broken, Frames};
 use crate::source::quic::{ALPN, Fingerprint};
 use openpista_core::id::ApprovalId;
-use openpista_core::wire::frame::{ClientFrame, Decision, MAX_FRAME_BYTES, ServerFrame, Token};
+use openpista_core::wire::frame::{
+    ClientFrame, Decision, MAX_FRAME_BYTES, Role, ServerFrame, Token,
+};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
     Connection, ConnectionError, Endpoint, EndpointConfig, SendStream, SmolRuntime,
@@ -89,13 +91,7 @@ impl Client {
         tls.enable_early_data = true;
         let crypto = QuicClientConfig::try_from(tls).map_err(|error| failed(&error))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        let mut transport = TransportConfig::default();
-        transport
-            .max_idle_timeout(IDLE.try_into().ok())
-            .keep_alive_interval(Some(IDLE / 3))
-            .max_concurrent_bidi_streams(0_u32.into())
-            .max_concurrent_uni_streams(0_u32.into());
-        config.transport_config(Arc::new(transport));
+        config.transport_config(Arc::new(transport(IDLE)));
         Ok(Client {
             config,
             pin,
@@ -109,11 +105,7 @@ impl Client {
     /// # Errors
     /// When nobody answers there, or it is another gateway, or it turns the token away.
     pub async fn connect(&self, address: SocketAddr) -> Result<Connected, ClientError> {
-        let (endpoint, connecting) = self.start(address)?;
-        let connection = match connecting.await {
-            Ok(connection) => connection,
-            Err(error) => return Err(self.refused(address, &error)),
-        };
+        let (endpoint, connection) = self.dial(address).await?;
         let mut connected = self.greet(endpoint, connection).await?;
         connected.welcomed().await?;
         Ok(connected)
@@ -142,6 +134,33 @@ impl Client {
         }
     }
 
+    /// A client that gives a gateway up when it is silent for so long.
+    pub(crate) fn with_patience(mut self, idle: Duration) -> Client {
+        self.config.transport_config(Arc::new(transport(idle)));
+        self
+    }
+
+    /// Connects, and says nothing.
+    pub(crate) async fn dial(
+        &self,
+        address: SocketAddr,
+    ) -> Result<(Endpoint, Connection), ClientError> {
+        let (endpoint, connecting) = self.start(address)?;
+        match connecting.await {
+            Ok(connection) => Ok((endpoint, connection)),
+            Err(error) => Err(self.refused(address, &error)),
+        }
+    }
+
+    /// The first frame of a connection.
+    pub(crate) fn auth(&self, role: Option<Role>) -> ClientFrame {
+        ClientFrame::Auth {
+            token: Token(self.token.expose().to_owned()),
+            client: self.name.clone(),
+            role,
+        }
+    }
+
     fn start(&self, address: SocketAddr) -> Result<(Endpoint, quinn::Connecting), ClientError> {
         let failed = |error: &dyn fmt::Display| ClientError::Setup(error.to_string());
         let local: SocketAddr = match address {
@@ -163,12 +182,7 @@ impl Client {
         endpoint: Endpoint,
         connection: Connection,
     ) -> Result<Connected, ClientError> {
-        let auth = ClientFrame::Auth {
-            token: Token(self.token.expose().to_owned()),
-            client: self.name.clone(),
-            role: None,
-        };
-        let control = open(&connection, &auth).await?;
+        let control = open(&connection, &self.auth(None)).await?;
         Ok(Connected {
             endpoint,
             connection,
@@ -342,6 +356,16 @@ impl Exchange {
             }
         }
     }
+}
+
+fn transport(idle: Duration) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(idle.try_into().ok())
+        .keep_alive_interval(Some(idle / 3))
+        .max_concurrent_bidi_streams(0_u32.into())
+        .max_concurrent_uni_streams(0_u32.into());
+    transport
 }
 
 /// Opens a stream with its first frame.

@@ -8,6 +8,11 @@
 //! The loop decides nothing. It ends when it is asked to ([`Handle::leave`]) and nothing is in
 //! flight, or the time that was given for that is up.
 
+mod handle;
+
+pub(crate) use handle::FarEnd;
+pub use handle::{Bearer, Handle};
+
 use crate::clock::Clock;
 use crate::effect::{Hands, Performer};
 use crate::journal::{Journal, JournalError, Opened};
@@ -17,10 +22,11 @@ use async_channel::{Receiver, Sender};
 use async_io::Timer;
 use futures_lite::{FutureExt, future};
 use openpista_core::Core;
+use openpista_core::digest::Digest;
 use openpista_core::effect::deliver::Question;
 use openpista_core::gate::{self, Gate, Receipt};
 use openpista_core::id::{ApprovalId, SessionId};
-use openpista_core::input::{Boot, Decision, Input, Order};
+use openpista_core::input::{Boot, Input, Order};
 use openpista_core::record::Answer;
 use openpista_core::refusal::Refusal;
 use openpista_core::replay::Line;
@@ -59,14 +65,6 @@ pub struct Driver {
     working: BTreeSet<SessionId>,
 }
 
-/// What a source of inputs holds.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    inputs: Sender<Input>,
-    leave: Sender<Leave>,
-    asks: Sender<Ask>,
-}
-
 /// What a front end wants to know.
 #[derive(Debug)]
 enum Ask {
@@ -80,6 +78,10 @@ enum Ask {
     Decide(ApprovalId, Order, Sender<Answer>),
     /// How much waits and goes on.
     Moment(Sender<Moment>),
+    /// Whose task bears the token of this digest.
+    Bearer(Digest, Sender<Option<Bearer>>),
+    /// Removes what nobody owns.
+    Sweep,
 }
 
 /// What the loop has to do next.
@@ -97,97 +99,6 @@ pub enum Leave {
     WhenIdle,
     /// The same, but what still runs after this time is stopped.
     Within(Duration),
-}
-
-/// The other end of a [`Handle`] that leads elsewhere than to a loop in this process.
-#[derive(Debug)]
-pub(crate) struct FarEnd {
-    /// What the front end says.
-    pub(crate) inputs: Receiver<Input>,
-    /// How it wants to leave.
-    pub(crate) leave: Receiver<Leave>,
-}
-
-impl Handle {
-    /// A handle, and what comes out at its other end. Nobody answers [`Handle::questions`] there.
-    pub(crate) fn to_elsewhere() -> (Handle, FarEnd) {
-        let (inputs, far_inputs) = async_channel::bounded(INPUTS);
-        let (leave, far_leave) = async_channel::unbounded();
-        let (asks, _) = async_channel::bounded(1);
-        let handle = Handle {
-            inputs,
-            leave,
-            asks,
-        };
-        let far = FarEnd {
-            inputs: far_inputs,
-            leave: far_leave,
-        };
-        (handle, far)
-    }
-
-    /// Hands an input to the loop. Waits while too many wait already; an input after the end of
-    /// the loop is lost, as it would have been a moment later.
-    pub async fn send(&self, input: Input) {
-        let _ = self.inputs.send(input).await;
-    }
-
-    /// The questions that a session has open, oldest first. What was sent before is in the answer,
-    /// and durable. None when the loop is over.
-    pub async fn questions(&self, session: &str) -> Vec<Question> {
-        let (answer, answered) = async_channel::bounded(1);
-        let ask = Ask::Questions(session.to_owned(), answer);
-        let _ = self.asks.send(ask).await;
-        answered.recv().await.unwrap_or_default()
-    }
-
-    /// Answers a question. What it came to by that, which is durable; none when it was not open any
-    /// more, or not theirs to answer, or the loop is over.
-    pub async fn decide(
-        &self,
-        approval: ApprovalId,
-        decision: Decision,
-        by: &str,
-    ) -> Option<Answer> {
-        let (answer, answered) = async_channel::bounded(1);
-        let order = Order::Decide {
-            approval,
-            decision,
-            by: by.to_owned(),
-        };
-        let _ = self.asks.send(Ask::Decide(approval, order, answer)).await;
-        answered.recv().await.ok()
-    }
-
-    /// Whether a message of this peer, a `channel:user`, would be looked at; none at the end of
-    /// the loop.
-    pub async fn may_speak(&self, peer: &str) -> Option<bool> {
-        let (answer, answered) = async_channel::bounded(1);
-        let ask = Ask::MaySpeak(peer.to_owned(), answer);
-        let _ = self.asks.send(ask).await;
-        answered.recv().await.ok()
-    }
-
-    /// Why an order would not be carried out, if whoever gives it has no right to. The core looks
-    /// again when the order comes: this is for telling them.
-    pub async fn objection(&self, order: &Order) -> Option<Refusal> {
-        let (answer, answered) = async_channel::bounded(1);
-        let ask = Ask::Objection(order.clone(), answer);
-        let _ = self.asks.send(ask).await;
-        answered.recv().await.ok().flatten()
-    }
-
-    /// How much waits and goes on; none at the end of the loop.
-    pub async fn moment(&self) -> Option<Moment> {
-        let (answer, answered) = async_channel::bounded(1);
-        let _ = self.asks.send(Ask::Moment(answer)).await;
-        answered.recv().await.ok()
-    }
-
-    /// Asks the loop to end. May be asked again, with less patience.
-    pub fn leave(&self, leave: Leave) {
-        let _ = self.leave.try_send(leave);
-    }
 }
 
 /// How far the loop is in ending.
@@ -239,11 +150,6 @@ impl Driver {
             working: BTreeSet::new(),
         };
         (driver, handle)
-    }
-
-    /// Has removed what earlier lives left in Docker and nobody owns. Before [`Driver::run`].
-    pub fn sweep(&self) {
-        self.performer.sweep(self.core.state());
     }
 
     /// Runs until the end. The front ends see their channels closed when this returns.
@@ -359,6 +265,12 @@ impl Driver {
                 let (inputs, depths) = (self.inputs.len(), state.depths());
                 let _ = answer.try_send(Moment { inputs, depths });
             }
+            Ask::Bearer(token, answer) => {
+                let runs = state.bearer(&token).map(Bearer::Runs);
+                let reported = || state.is_bearer(&token).then_some(Bearer::Reported);
+                let _ = answer.try_send(runs.or_else(reported));
+            }
+            Ask::Sweep => self.performer.sweep(state),
             Ask::Decide(approval, order, answer) => {
                 if let Some(decided) = self.decide(approval, order).await? {
                     let _ = answer.try_send(decided);

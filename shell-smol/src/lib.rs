@@ -18,3 +18,4 @@ pub mod secret;
 pub mod skill;
 pub mod source;
 pub mod terminal;
+pub mod worker;

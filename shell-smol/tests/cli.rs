@@ -187,6 +187,7 @@ fn doctor_finds_a_fresh_home_sound() {
         "lock",
         "bash",
         "docker",
+        "workers",
     ] {
         assert!(out.contains(subject), "{subject} is not in\n{out}");
     }

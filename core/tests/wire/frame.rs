@@ -1,12 +1,12 @@
 //! Frames, as the contract writes them.
 
 use crate::support::{cuts, pieces, text};
-use openpista_core::effect::tool::Exit;
+use openpista_core::effect::tool::{Clip, Exit, Ran};
 use openpista_core::id::{ApprovalId, Attempt, Seq};
 use openpista_core::refusal::Refusal;
 use openpista_core::wire::frame::{
     ClientFrame, Decision, Decoder, Frame, FrameError, MAX_FRAME_BYTES, Progress, Role,
-    ServerFrame, Token, TooLarge, encode,
+    ServerFrame, Stream, Token, TooLarge, encode,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -93,6 +93,56 @@ fn client_frames_are_written_as_the_contract_says() {
         r#"{"type":"cancel","id":"k1"}"#,
     );
     expect(ClientFrame::Ping, r#"{"type":"ping"}"#);
+}
+
+#[test]
+fn a_workers_frames_are_written_as_the_contract_says() {
+    let output = |stream| ClientFrame::Output {
+        stream,
+        text: "x".into(),
+    };
+    expect(
+        output(Stream::Stdout),
+        r#"{"type":"output","stream":"stdout","text":"x"}"#,
+    );
+    expect(
+        output(Stream::Stderr),
+        r#"{"type":"output","stream":"stderr","text":"x"}"#,
+    );
+    let clip = |text: &str, cut_chars| Clip {
+        text: text.into(),
+        cut_chars,
+    };
+    let ran = Ran {
+        exit: Exit::Code(3),
+        stdout: clip("o", 7),
+        stderr: clip("e", 0),
+        took_ms: 5,
+    };
+    expect(
+        ClientFrame::Report { ran: ran.clone() },
+        r#"{"type":"report","exit":{"code":3},"stdout":{"text":"o","cut_chars":7},"stderr":{"text":"e","cut_chars":0},"took_ms":5}"#,
+    );
+    let timed_out = Ran {
+        exit: Exit::TimedOut,
+        ..ran
+    };
+    expect(
+        ClientFrame::Report { ran: timed_out },
+        r#"{"type":"report","exit":"timed_out","stdout":{"text":"o","cut_chars":7},"stderr":{"text":"e","cut_chars":0},"took_ms":5}"#,
+    );
+    expect(
+        ServerFrame::Heard { taken: true },
+        r#"{"type":"heard","taken":true}"#,
+    );
+    for json in [
+        r#"{"type":"output","stream":"stdlog","text":"x"}"#,
+        r#"{"type":"report","exit":{"code":0}}"#,
+        r#"{"type":"report","exit":"well","stdout":{},"stderr":{},"took_ms":1}"#,
+    ] {
+        let error = decode_json(json);
+        assert!(matches!(error, Err(FrameError::BadField { .. })), "{json}");
+    }
 }
 
 #[test]
@@ -371,6 +421,31 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
             .prop_map(|(approval, decision)| ClientFrame::Approval { approval, decision }),
         text().prop_map(|id| ClientFrame::Cancel { id }),
         Just(ClientFrame::Ping),
+        (select(&[Stream::Stdout, Stream::Stderr][..]), text())
+            .prop_map(|(stream, text)| ClientFrame::Output { stream, text }),
+        (exit(), clip(), clip(), any::<u64>()).prop_map(|(exit, stdout, stderr, took_ms)| {
+            ClientFrame::Report {
+                ran: Ran {
+                    exit,
+                    stdout,
+                    stderr,
+                    took_ms,
+                },
+            }
+        }),
+    ]
+}
+
+fn clip() -> impl Strategy<Value = Clip> {
+    (text(), any::<u64>()).prop_map(|(text, cut_chars)| Clip { text, cut_chars })
+}
+
+fn exit() -> impl Strategy<Value = Exit> {
+    prop_oneof![
+        any::<i32>().prop_map(Exit::Code),
+        any::<i32>().prop_map(Exit::Signal),
+        Just(Exit::TimedOut),
+        Just(Exit::Cancelled),
     ]
 }
 
@@ -384,12 +459,6 @@ fn approval() -> impl Strategy<Value = ApprovalId> {
 }
 
 fn progress() -> impl Strategy<Value = Progress> {
-    let exit = prop_oneof![
-        any::<i32>().prop_map(Exit::Code),
-        any::<i32>().prop_map(Exit::Signal),
-        Just(Exit::TimedOut),
-        Just(Exit::Cancelled),
-    ];
     prop_oneof![
         (any::<u16>(), any::<u16>()).prop_map(|(round, attempt)| Progress::Asking {
             round,
@@ -398,7 +467,7 @@ fn progress() -> impl Strategy<Value = Progress> {
         (text(), any::<u64>())
             .prop_map(|(why, retry_in_ms)| Progress::Waiting { why, retry_in_ms }),
         (text(), text()).prop_map(|(tool, arguments)| Progress::Running { tool, arguments }),
-        (proptest::option::of(exit), any::<u64>())
+        (proptest::option::of(exit()), any::<u64>())
             .prop_map(|(exit, took_ms)| Progress::Ran { exit, took_ms }),
         Just(Progress::InDoubt),
         text().prop_map(|text| Progress::Text { text }),
@@ -418,6 +487,7 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
             }
         }),
         text().prop_map(|message| ServerFrame::AuthError { message }),
+        any::<bool>().prop_map(|taken| ServerFrame::Heard { taken }),
         text().prop_map(|id| ServerFrame::Accepted { id }),
         (text(), progress()).prop_map(|(id, progress)| ServerFrame::Progress { id, progress }),
         (text(), approval(), text(), text(), text()).prop_map(

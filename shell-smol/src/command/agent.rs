@@ -7,6 +7,7 @@ use crate::driver::{Driver, Handle};
 use crate::effect::Hands;
 use crate::effect::deliver::Fronts;
 use crate::effect::model::Models;
+use crate::effect::sandbox::docker::WorkerConfig;
 use crate::effect::tool::{ToolConfig, Tools};
 use crate::journal::Opened;
 use crate::metrics::{self, Metrics};
@@ -14,6 +15,7 @@ use crate::secret::{Secret, Secrets};
 use crate::skill::Skills;
 use crate::source::{signal, skill, wall};
 use async_channel::Receiver;
+use async_io::Timer;
 use futures_lite::future;
 use openpista_core::input::Input;
 use openpista_core::settings::Settings;
@@ -24,6 +26,11 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
+
+/// When to look again for what Docker was still making for an earlier life: it may have taken as
+/// long as we would have waited for it.
+const SWEEP_AGAIN: Duration = Duration::from_secs(60);
 
 /// All that a life needs, before it begins.
 pub(super) struct Agent {
@@ -47,6 +54,8 @@ pub(super) struct Extras {
     pub(super) daemon: bool,
     /// The longest text that a channel delivers in one piece, in characters.
     pub(super) channel_chars: BTreeMap<String, usize>,
+    /// What workers are made of; none where there are no workers.
+    pub(super) worker: Option<WorkerConfig>,
 }
 
 impl Agent {
@@ -76,12 +85,14 @@ impl Agent {
             secrets: secrets.clone(),
             guard: ourselves()?,
         });
+        let workers = extras.worker.is_some();
         let sandboxes = sandbox::engines(
             config,
             sandbox::Shared {
                 began_unix_ms: opened.began_unix_ms,
                 secrets: secrets.clone(),
                 guard: ourselves()?,
+                worker: extras.worker,
             },
         );
         let provider = models.provider();
@@ -89,7 +100,7 @@ impl Agent {
         let offered = tools
             .specs()
             .into_iter()
-            .chain(sandbox::specs(config))
+            .chain(sandbox::specs(config, workers))
             .chain(openpista_core::schedule_tools());
         let offered: Vec<_> = offered.collect();
         let names = offered.iter().map(|spec| spec.name.clone());
@@ -131,10 +142,17 @@ impl Agent {
         receiver
     }
 
-    /// Removes, while the agent lives, what earlier lives left in Docker that nobody owns. For a
-    /// daemon: what runs for one message alone leaves it to the next.
+    /// Removes, while the agent lives, what earlier lives left in Docker that nobody owns: at once,
+    /// and again when Docker has done what those had asked it for. For a daemon: what runs for one
+    /// message alone leaves it to the next.
     pub(super) fn sweep(&self) {
-        self.driver.sweep();
+        let handle = self.handle.clone();
+        let sweeping = async move {
+            handle.sweep().await;
+            Timer::after(SWEEP_AGAIN).await;
+            handle.sweep().await;
+        };
+        self.executor.spawn(sweeping).detach();
     }
 
     /// Answers whoever asks there for what is counted, while the agent lives.
@@ -187,8 +205,16 @@ fn ourselves() -> Result<PathBuf, Error> {
     found.map_err(|error| Error::failed(format!("cannot find our own program: {error}")))
 }
 
+/// Makes the workspace. What it lies in is ours alone; itself it can be read, since it must be by
+/// nobody's user in a container.
 fn make(dir: &Path) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    let above = dir.parent().map_or(Ok(()), |above| builder.create(above));
+    above.and_then(|()| builder.mode(0o755).create(dir)).map_err(|error| {
         Error::failed(format!(
             "cannot make the directory {}: {error}; let this user write there, or choose another \
              with --data-dir",

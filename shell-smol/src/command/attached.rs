@@ -48,6 +48,8 @@ pub(super) struct Attached {
     heard: (Sender<Heard>, Receiver<Heard>),
     /// The questions that were shown: the daemon asks on every way that it has.
     asked: BTreeSet<ApprovalId>,
+    /// The messages that were shown to have come to their end.
+    answered: BTreeSet<String>,
 }
 
 /// What the daemon said, on the stream of a message.
@@ -97,6 +99,7 @@ impl Attached {
             pending: BTreeMap::new(),
             heard: async_channel::unbounded(),
             asked: BTreeSet::new(),
+            answered: BTreeSet::new(),
         };
         Ok(Some((attached, handle, shown)))
     }
@@ -325,6 +328,10 @@ impl Attached {
                 is_error,
             } => {
                 self.pending.remove(&id);
+                // Whoever comes back may be told by the connection and by the exchange.
+                if !self.answered.insert(id.clone()) {
+                    return;
+                }
                 let body = match is_error {
                     true => Body::Failure(content),
                     false => Body::Reply(content),
@@ -337,7 +344,10 @@ impl Attached {
                 self.deliver(&session, body, vec![end]);
             }
             ServerFrame::Error { message } => self.tell(&format!("the daemon says: {message}")),
-            ServerFrame::AuthOk { .. } | ServerFrame::AuthError { .. } | ServerFrame::Pong => {}
+            ServerFrame::AuthOk { .. }
+            | ServerFrame::AuthError { .. }
+            | ServerFrame::Pong
+            | ServerFrame::Heard { .. } => {}
         }
     }
 

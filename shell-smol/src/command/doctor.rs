@@ -124,6 +124,7 @@ fn check(locations: &Locations, env: &Env, report: Report<'_>) -> Result<(), Err
             report(workspace(&config))?;
             report(skills::check(&config))?;
             report(sandboxes::docker(&config))?;
+            report(sandboxes::workers(&config))?;
             report(sandboxes::confinement(&config))?;
             report(database(&config.database))?;
             report(disk(&config.database))?;

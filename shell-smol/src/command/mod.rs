@@ -102,7 +102,7 @@ pub fn main() -> ExitCode {
 
 /// Keeps this process's memory and environment, where secrets are, from all but root: a command
 /// that a model runs is of the same user. It also leaves no core.
-fn keep_private() {
+pub(crate) fn keep_private() {
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};

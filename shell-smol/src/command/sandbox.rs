@@ -1,11 +1,13 @@
 //! The engines of sandboxed work, as the configuration wants them, and the tools that they add.
 
 use crate::config::Config;
-use crate::effect::sandbox::docker::{self, Docker, DockerConfig};
+use crate::effect::sandbox::docker::{self, Docker, DockerConfig, WorkerConfig};
 use crate::effect::sandbox::subprocess::{Subprocess, SubprocessConfig};
 use crate::effect::sandbox::wasm::{Wasm, WasmConfig};
 use crate::effect::sandbox::{self, Sandboxes};
 use crate::secret::Secrets;
+use crate::source::quic::annex::Annex;
+use crate::worker::program;
 use openpista_core::digest::Digest;
 use openpista_core::message::ToolSpec;
 use std::path::PathBuf;
@@ -20,6 +22,8 @@ pub(super) struct Shared {
     pub(super) secrets: Secrets,
     /// Our own program, which guards processes.
     pub(super) guard: PathBuf,
+    /// What workers are made of; none where there are no workers.
+    pub(super) worker: Option<WorkerConfig>,
 }
 
 /// The engines. Nothing is started or looked for until something is to run in one.
@@ -61,19 +65,54 @@ pub(super) fn subprocess(config: &Config, shared: Shared) -> Subprocess {
     Subprocess::new(processes(config, shared))
 }
 
-/// The tools that need no skill.
-pub(super) fn specs(config: &Config) -> Option<ToolSpec> {
-    let shared = Shared {
-        began_unix_ms: 0,
-        secrets: Secrets::default(),
-        guard: PathBuf::new(),
-    };
-    let offered = containers(config, &shared);
-    let otherwise = config.sandbox.otherwise();
-    config
-        .sandbox
-        .docker
-        .then(|| docker::spec(&offered, otherwise))
+/// The tools that need no skill. Workers are offered only where there are any.
+pub(super) fn specs(config: &Config, workers: bool) -> Vec<ToolSpec> {
+    if !config.sandbox.docker {
+        return Vec::new();
+    }
+    let offered = containers(config, &Shared::nobodys());
+    let container = docker::spec(&offered, config.sandbox.otherwise());
+    let worker = workers.then(|| docker::worker_spec(&offered));
+    [container].into_iter().chain(worker).collect()
+}
+
+/// What workers are made of, where there is a gateway to report over.
+///
+/// # Errors
+/// In words for a person: why there are none, and what to do about it.
+pub(super) fn worker(config: &Config, annex: &Annex) -> Result<WorkerConfig, String> {
+    let found = worker_program(config)?;
+    Ok(WorkerConfig {
+        program: found,
+        annex: annex.clone(),
+    })
+}
+
+/// Where the program is that runs workers' tasks.
+///
+/// # Errors
+/// In words for a person: why there are no workers, and what to do about it.
+pub(super) fn worker_program(config: &Config) -> Result<PathBuf, String> {
+    if !config.gateway.enabled {
+        return Err("they report over the gateway: set [gateway] enabled = true".to_owned());
+    }
+    if !config.sandbox.docker {
+        return Err("they work in containers: set [sandbox] docker = true".to_owned());
+    }
+    let found = program::find(config.sandbox.worker.as_deref());
+    program::check(&found).map(|()| found)
+}
+
+impl Shared {
+    /// For when nothing runs, and nothing is anybody's.
+    pub(super) fn nobodys() -> Shared {
+        Shared {
+            began_unix_ms: 0,
+            secrets: Secrets::default(),
+            guard: PathBuf::new(),
+            worker: None,
+        }
+    }
 }
 
 fn containers(config: &Config, shared: &Shared) -> DockerConfig {
@@ -92,7 +131,7 @@ fn containers(config: &Config, shared: &Shared) -> DockerConfig {
         output_chars: config.tools.output_chars,
         at_once: sandbox.at_once,
         secrets: shared.secrets.clone(),
-        worker: None,
+        worker: shared.worker.clone(),
     }
 }
 

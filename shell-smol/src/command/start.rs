@@ -5,7 +5,7 @@
 //! second ends it at once; what is durable stays so.
 
 use super::agent::{Agent, Extras};
-use super::{Error, print};
+use super::{Error, print, sandbox};
 use crate::config::Config;
 use crate::driver::{Handle, Leave};
 use crate::effect::deliver::{Event, Fronts};
@@ -121,6 +121,8 @@ struct Ours {
     events: Receiver<Event>,
     token: Secret,
     config: GatewayConfig,
+    /// What is said of workers.
+    workers: String,
 }
 
 impl Ours {
@@ -141,13 +143,36 @@ impl Ours {
             .push(("the local token".to_owned(), token.clone()));
         let events = fronts.add(quic::CHANNEL);
         fronts.also(cli::CHANNEL, quic::CHANNEL);
-        let mut config = GatewayConfig::new(config.gateway.listen, data_dir);
-        config.owners.extend(names);
+        let mut gateway = GatewayConfig::new(config.gateway.listen, data_dir);
+        gateway.owners.extend(names);
+        gateway.output_chars = config.tools.output_chars;
+        let workers = Ours::workers(config, &gateway, extras)?;
         Ok(Ours {
             events,
             token,
-            config,
+            config: gateway,
+            workers,
         })
+    }
+
+    /// Sees to it that there are workers, if there can be, and says so.
+    fn workers(
+        config: &Config,
+        gateway: &GatewayConfig,
+        extras: &mut Extras,
+    ) -> Result<String, Error> {
+        match sandbox::worker(config, &gateway.annex) {
+            Ok(worker) => {
+                let said = worker.program.display().to_string();
+                extras.worker = Some(worker);
+                Ok(said)
+            }
+            // Somebody counts on the one that they named.
+            Err(why) if config.sandbox.docker && config.sandbox.worker.is_some() => {
+                Err(Error::usage(why))
+            }
+            Err(why) => Ok(format!("none, {why}")),
+        }
     }
 
     fn listen(self, config: &Config, agent: &Agent, said: &mut String) -> Result<Gateway, Error> {
@@ -166,6 +191,7 @@ impl Ours {
         })?;
         said.push_str(&format!("gateway: {address} (QUIC over UDP)\n"));
         said.push_str(&format!("certificate SHA-256: {}\n", gateway.fingerprint()));
+        said.push_str(&format!("workers: {}\n", self.workers));
         Ok(gateway)
     }
 }

@@ -271,6 +271,12 @@ pub static KEYS: &[Key] = &[
     whole("sandbox.at_once", 1..=1_000, |c, n| {
         c.sandbox.at_once = n as usize;
     }),
+    Key {
+        path: "sandbox.worker",
+        kind: Kind::Path {
+            set: |c, path| c.sandbox.worker = Some(path),
+        },
+    },
     switch("sandbox.unconfined", |c, on| c.sandbox.unconfined = on),
     whole("sandbox.wasm_timeout_ms", 10..=HOUR, |c, n| {
         c.sandbox.wasm_timeout_ms = n;

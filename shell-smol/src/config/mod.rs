@@ -233,6 +233,7 @@ impl Config {
         }
         config.workspace = absolute(config.workspace);
         config.database = absolute(config.database);
+        config.sandbox.worker = config.sandbox.worker.map(absolute);
         Ok(config)
     }
 

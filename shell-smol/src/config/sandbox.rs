@@ -1,6 +1,7 @@
 //! `[sandbox]`: what sandboxed work runs in, and what of the machine it may have.
 
 use openpista_core::effect::sandbox::Engine;
+use std::path::PathBuf;
 
 /// What holds for sandboxes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Sandbox {
     pub timeout_ms: u64,
     /// How many containers there may be at once; further ones wait.
     pub at_once: usize,
+    /// The program that runs workers' tasks; else the one beside our own.
+    pub worker: Option<PathBuf>,
     /// Processes run also where the kernel cannot confine them.
     pub unconfined: bool,
     /// How long a WebAssembly skill may run.
@@ -62,6 +65,7 @@ impl Default for Sandbox {
             file_mib: 64,
             timeout_ms: 60_000,
             at_once: 4,
+            worker: None,
             unconfined: false,
             wasm_timeout_ms: 30_000,
             wasm_memory_mib: 64,

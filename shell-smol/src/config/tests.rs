@@ -98,6 +98,7 @@ fn the_example_shows_every_key_with_its_default() {
     assert_eq!(config.tools, defaults.tools);
     let sandbox = Sandbox {
         image: None,
+        worker: None,
         docker_host: None,
         ..config.sandbox
     };

@@ -160,8 +160,8 @@ impl Performer {
         self.executor.spawn(task).detach();
     }
 
-    /// Removes the containers of earlier lives that this state knows nothing of. One that cannot be
-    /// removed now stays for the next life.
+    /// Removes the containers that this state knows nothing of. One that cannot be removed now stays
+    /// for the next time.
     pub fn sweep(&self, state: &State) {
         let hands = Rc::clone(&self.hands);
         let owned = state.sandboxes().map(|(sandbox, _)| sandbox).collect();

@@ -7,12 +7,11 @@ use futures_lite::future::{block_on, poll_once};
 use openpista_core::effect::sandbox::{Action, Done, Program, SandboxFault, Task};
 use openpista_core::effect::tool::Exit;
 use openpista_core::effect::{Chunk, sandbox::Ended};
-use openpista_shell_smol::effect::sandbox::docker::{Docker, WORKER, WorkerConfig, digest, spec};
+use openpista_shell_smol::effect::sandbox::docker::{WORKER, spec};
 use openpista_shell_smol::secret::{Secret, Secrets};
 use serde_json::json;
 use std::cell::RefCell;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 const CANARY: &str = "sk-canary-0123456789";
 
@@ -315,70 +314,11 @@ fn a_skill_reads_its_arguments_twice() {
     );
 }
 
-/// A script in the place of our worker: it runs what the real one would run.
-fn worker_rig() -> Option<Rig> {
-    let mut rig = rig()?;
-    let program = rig.dir.path().join("worker");
-    fs::write(&program, "#!/bin/sh\nexec \"$@\"\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    rig.config.worker = Some(WorkerConfig {
-        program,
-        network: "none".into(),
-        env: vec!["GATEWAY=here".into()],
-    });
-    rig.docker = Docker::new(rig.config.clone());
-    Some(rig)
-}
-
 fn worker(line: &str) -> Task {
     Task {
         program: Program::Worker,
         ..command(&json!({ "command": line }))
     }
-}
-
-#[test]
-fn a_token_is_known_in_its_container_alone() {
-    let Some(rig) = worker_rig() else { return };
-    let task = worker(
-        "cd /run/openpista; sha256sum token; ls -ln token; cat token; echo; echo $GATEWAY; \
-         (chmod 600 token; echo x > token; rm token; touch other) 2>&1 | grep -vc -e 'not permitted' \
-         -e 'Read-only' -e 'denied'",
-    );
-    let made = rig.act(1, Action::Create(task.clone()));
-    let Ok(Done::Created { token: Some(token) }) = made else {
-        panic!("a token: {made:?}");
-    };
-    let mounts = inspect(&rig, 1).mounts.unwrap_or_default();
-    let volumes: Vec<_> = mounts.into_iter().filter_map(|mount| mount.name).collect();
-    assert_eq!(volumes.len(), 1);
-    // Another one of the same time sees nothing of it.
-    let other = rig.sh(2, "ls /run/openpista").ran;
-    assert!(other.stderr.text.contains("No such file"), "{other:?}");
-    let second = rig.act(3, Action::Create(task.clone()));
-    assert!(matches!(second, Ok(Done::Created { token: Some(second) }) if second != token));
-    rig.destroy(3);
-
-    let ran = ended(rig.act(1, Action::Run(task))).ran;
-    let lines: Vec<_> = ran.stdout.text.lines().collect();
-    assert_eq!(lines[0], format!("{token}  token"), "{ran:?}");
-    assert!(
-        lines[1].starts_with("-r--r-----    1 0        65534"),
-        "{ran:?}"
-    );
-    assert_eq!(
-        lines[2..],
-        ["[redacted: the token of a task]", "here", "0"],
-        "{ran:?}"
-    );
-    assert_ne!(digest("x"), token);
-
-    rig.destroy(1);
-    let gone = bare(async |client| client.inspect_volume(&volumes[0]).await);
-    assert!(
-        gone.is_err(),
-        "the volume went with its container: {gone:?}"
-    );
 }
 
 #[test]

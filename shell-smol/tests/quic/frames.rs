@@ -219,7 +219,7 @@ fn a_stranger_is_told_why_and_closed() {
     let mut worker: Value = serde_json::from_slice(&auth(&home)[4..]).unwrap();
     worker["role"] = json!("worker");
     let worker = framed(worker.to_string().as_bytes());
-    first.push((worker, true, "no workers"));
+    first.push((worker, true, "not valid"));
     first.push((Vec::new(), true, "must be `auth`"));
     block_on(async {
         for (bytes, end, names) in first {

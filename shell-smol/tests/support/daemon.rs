@@ -8,7 +8,7 @@
 use super::program::{Ended, Home, send};
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Read};
-use std::process::Child;
+use std::process::{Child, Command};
 
 /// What a test's configuration needs: a port that is free, and a model that costs nothing.
 pub const CONFIG: &str = "[gateway]\nlisten = \"127.0.0.1:0\"\n[agent]\nprovider = \"builtin\"\n";
@@ -24,7 +24,15 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it and waits until it is ready.
     pub fn of(home: &Home) -> Daemon {
-        let mut child = home.start(&["start"]);
+        Daemon::ready(home.start(&["start"]))
+    }
+
+    /// The same, by a command of one's own, with standard output through a pipe.
+    pub fn by(mut command: Command) -> Daemon {
+        Daemon::ready(command.spawn().expect("the program"))
+    }
+
+    fn ready(mut child: Child) -> Daemon {
         let rest = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut daemon = Daemon {
             child,
@@ -65,8 +73,10 @@ impl Daemon {
     pub fn end(mut self) -> Ended {
         let (mut out, mut err) = (String::new(), String::new());
         self.rest.read_to_string(&mut out).expect("UTF-8");
-        let stderr = self.child.stderr.as_mut().expect("a pipe");
-        stderr.read_to_string(&mut err).expect("UTF-8");
+        // It may have a file instead.
+        if let Some(stderr) = self.child.stderr.as_mut() {
+            stderr.read_to_string(&mut err).expect("UTF-8");
+        }
         let code = self.child.wait().expect("our child").code();
         Ended { code, out, err }
     }

@@ -5,7 +5,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use openpista_core::wire::frame::{ClientFrame, Decoder, FrameError, ServerFrame, Token, encode};
+use openpista_core::wire::frame::{
+    ClientFrame, Decoder, FrameError, Role, ServerFrame, Token, encode,
+};
 
 // By its file: with the whole shell a build would take as long as all the rest of CI.
 #[path = "../../../shell-smol/src/source/quic/greeting.rs"]
@@ -60,6 +62,25 @@ fn check(bytes: &[u8], cut: usize) {
             );
             let shown = format!("{:?} {auth:?}", Token(token));
             assert_eq!(shown.matches("Token(…)").count(), 2);
+        }
+        Some(Greeting::Worker {
+            token: Token(token),
+        }) => {
+            assert!(token.len() <= STRANGER_FRAME_BYTES);
+            // Known by its token alone, whatever it calls itself.
+            let auth = ClientFrame::Auth {
+                token: Token(token.clone()),
+                client: String::new(),
+                role: Some(Role::Worker),
+            };
+            let again = Greeting::of(Some(auth));
+            assert_eq!(format!("{again:?}"), "Worker { token: Token(…) }");
+            assert_eq!(
+                again,
+                Greeting::Worker {
+                    token: Token(token)
+                }
+            );
         }
         Some(Greeting::TurnedAway(message)) => {
             assert!(

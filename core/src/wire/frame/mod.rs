@@ -10,7 +10,7 @@
 mod decode;
 mod error;
 
-use crate::effect::tool::Exit;
+use crate::effect::tool::{Exit, Ran};
 use crate::id::{ApprovalId, Attempt};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -64,6 +64,20 @@ pub enum ClientFrame {
     },
     /// Are you there?
     Ping,
+    /// More of what a worker's command prints. May be lost.
+    Output {
+        /// Where it prints it.
+        stream: Stream,
+        /// What it prints.
+        text: String,
+    },
+    /// A worker's command has ended. It is sent again, over new connections too, until it is
+    /// answered with [`ServerFrame::Heard`].
+    Report {
+        /// How it ended, and what it printed, cut to a bound.
+        #[serde(flatten)]
+        ran: Ran,
+    },
 }
 
 /// What the gateway sends.
@@ -123,6 +137,11 @@ pub enum ServerFrame {
     },
     /// The answer to a ping.
     Pong,
+    /// The answer to a worker's report. There is nothing more for it to do.
+    Heard {
+        /// The report is durable, now or since an earlier time; else the task is over without it.
+        taken: bool,
+    },
     /// The peer did something that cannot be carried out.
     Error {
         /// What, and what to do about it.
@@ -186,8 +205,21 @@ pub enum Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Sandboxed work that reports to the session of its orchestrator.
+    /// Sandboxed work that reports to the session of its orchestrator. Its token is that of its
+    /// task alone, and it sends nothing but [`ClientFrame::Output`] and [`ClientFrame::Report`],
+    /// over the first stream of its connection. What it is to do it was told when it was made, by
+    /// its command line: it works on while the daemon is away.
     Worker,
+}
+
+/// Where a command prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 /// A person's answer to a question.
@@ -226,7 +258,9 @@ pub trait Frame: Serialize + DeserializeOwned + sealed::Sealed {
 }
 
 impl Frame for ClientFrame {
-    const TYPES: &'static [&'static str] = &["auth", "message", "approval", "cancel", "ping"];
+    const TYPES: &'static [&'static str] = &[
+        "auth", "message", "approval", "cancel", "ping", "output", "report",
+    ];
 }
 
 impl Frame for ServerFrame {
@@ -238,6 +272,7 @@ impl Frame for ServerFrame {
         "approval_request",
         "response",
         "pong",
+        "heard",
         "error",
     ];
 }

@@ -1,11 +1,11 @@
 //! What sandboxed work can run in: whether Docker answers, and whether the kernel can confine.
 
-use super::{Finding, off, ok, warn};
+use super::{Finding, fault, off, ok, warn};
 use crate::command::sandbox::{self, Shared};
 use crate::config::Config;
-use crate::secret::Secrets;
 use openpista_core::effect::sandbox::Engine;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// Does Docker answer? Without it other things still work, so it is no fault.
 pub(super) fn docker(config: &Config) -> Finding {
@@ -13,8 +13,21 @@ pub(super) fn docker(config: &Config) -> Finding {
     if !config.sandbox.docker {
         return off(subject, "switched off by [sandbox] docker");
     }
-    match smol::block_on(sandbox::docker(config, &nobody()).version()) {
-        Ok(version) => ok(subject, format!("answers, version {version}")),
+    match smol::block_on(sandbox::docker(config, &Shared::nobodys()).version()) {
+        Ok(version) => {
+            let answers = format!("answers, version {version}");
+            match closed_to_others(&config.workspace) {
+                true => warn(
+                    subject,
+                    format!(
+                        "{answers}\ncontainers run as nobody's user, who cannot read the workspace: \
+                         chmod o+rx {}",
+                        config.workspace.display()
+                    ),
+                ),
+                false => ok(subject, answers),
+            }
+        }
         Err(why) => {
             let instead = match config.sandbox.otherwise() {
                 Some(Engine::Subprocess) => "until then its work runs as a confined process",
@@ -26,10 +39,16 @@ pub(super) fn docker(config: &Config) -> Finding {
     }
 }
 
+/// The folder is there, and its mode lets only its own people in.
+fn closed_to_others(folder: &Path) -> bool {
+    let mode = folder.metadata().map(|found| found.permissions().mode());
+    mode.is_ok_and(|mode| mode & 0o005 != 0o005)
+}
+
 /// Can the kernel confine a process?
 pub(super) fn confinement(config: &Config) -> Finding {
     let subject = "confinement";
-    match sandbox::subprocess(config, nobody()).confinement() {
+    match sandbox::subprocess(config, Shared::nobodys()).confinement() {
         Ok(how) => ok(subject, format!("{how}")),
         Err(why) if config.sandbox.unconfined => warn(
             subject,
@@ -44,11 +63,21 @@ pub(super) fn confinement(config: &Config) -> Finding {
     }
 }
 
-/// Nothing runs, and nothing is anybody's.
-fn nobody() -> Shared {
-    Shared {
-        began_unix_ms: 0,
-        secrets: Secrets::default(),
-        guard: PathBuf::new(),
+/// Is there a program for workers? Without it there are none; one that was named must be there.
+pub(super) fn workers(config: &Config) -> Finding {
+    let subject = "workers";
+    match sandbox::worker_program(config) {
+        Ok(program) => ok(subject, program.display().to_string()),
+        Err(why) if !config.gateway.enabled || !config.sandbox.docker => {
+            ok(subject, format!("none: {why}"))
+        }
+        Err(why) if config.sandbox.worker.is_some() => fault(
+            subject,
+            format!("{why}\nuntil then the daemon does not start"),
+        ),
+        Err(why) => warn(
+            subject,
+            format!("{why}\nuntil then there is no `worker.run`"),
+        ),
     }
 }

@@ -7,9 +7,12 @@
 use crate::secret::{Redactor, Secrets};
 use openpista_core::effect::tool::Clip;
 
+/// The longest that a mark can be, in characters.
+const MARK_CHARS: usize = 64;
+
 /// What one stream of a command printed.
 #[derive(Debug)]
-pub(in crate::effect) struct Capture {
+pub(crate) struct Capture {
     decoder: Decoder,
     redactor: Redactor,
     clipper: Clipper,
@@ -17,7 +20,7 @@ pub(in crate::effect) struct Capture {
 
 impl Capture {
     /// Keeps `max_chars` characters: the first half and the last half.
-    pub(in crate::effect) fn new(max_chars: usize, secrets: &Secrets) -> Capture {
+    pub(crate) fn new(max_chars: usize, secrets: &Secrets) -> Capture {
         Capture {
             decoder: Decoder::default(),
             redactor: secrets.redactor(),
@@ -26,7 +29,7 @@ impl Capture {
     }
 
     /// Takes what was read; returns the clean text that came of it, to show.
-    pub(in crate::effect) fn push(&mut self, bytes: &[u8]) -> String {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> String {
         let (mut decoded, mut clean) = (String::new(), String::new());
         self.decoder.push(bytes, &mut decoded);
         self.redactor.push(&decoded, &mut clean);
@@ -35,7 +38,7 @@ impl Capture {
     }
 
     /// What is kept, now that no more comes.
-    pub(in crate::effect) fn finish(mut self) -> Clip {
+    pub(crate) fn finish(mut self) -> Clip {
         let (mut decoded, mut clean) = (String::new(), String::new());
         self.decoder.finish(&mut decoded);
         self.redactor.push(&decoded, &mut clean);
@@ -135,8 +138,28 @@ impl Clipper {
     }
 }
 
+/// What a peer says that it has cut, without secrets and within our own bound.
+pub(crate) fn cut_again(clip: Clip, max_chars: usize, secrets: &Secrets) -> Clip {
+    let fits = clip.text.chars().count() <= max_chars.saturating_add(MARK_CHARS);
+    let cut = match fits {
+        true => Clip {
+            text: secrets.redact(&clip.text).into_owned(),
+            cut_chars: 0,
+        },
+        false => {
+            let mut capture = Capture::new(max_chars, secrets);
+            capture.push(clip.text.as_bytes());
+            capture.finish()
+        }
+    };
+    Clip {
+        text: cut.text,
+        cut_chars: clip.cut_chars.saturating_add(cut.cut_chars),
+    }
+}
+
 /// Drops all but the last characters.
-pub(in crate::effect) fn keep_last(text: &mut String, max_chars: usize) {
+pub(crate) fn keep_last(text: &mut String, max_chars: usize) {
     let surplus = match max_chars.checked_sub(1) {
         Some(last) => text.char_indices().rev().nth(last).map_or(0, |(at, _)| at),
         None => text.len(),
@@ -201,6 +224,26 @@ mod tests {
             "ab\n[… 1 character left out …]\nde"
         );
         assert_eq!(clip(0, &[b"ab"]).text, "\n[… 2 characters left out …]\n");
+    }
+
+    #[test]
+    fn what_was_cut_by_a_peer_keeps_its_mark_unless_it_is_too_long() {
+        let none = Secrets::default();
+        let cut = clip(10, &["x".repeat(100).as_bytes()]);
+        assert_eq!(cut_again(cut.clone(), 10, &none), cut);
+        let lie = Clip {
+            text: "y".repeat(1_000),
+            cut_chars: u64::MAX,
+        };
+        let bounded = cut_again(lie, 10, &none);
+        assert!(bounded.text.chars().count() <= 10 + MARK_CHARS);
+        assert_eq!(bounded.cut_chars, u64::MAX);
+        let secrets = Secrets::new([("KEY", Secret::new("sk-canary-0123456789"))]);
+        let said = Clip {
+            text: "a sk-canary-0123456789 b".to_owned(),
+            cut_chars: 0,
+        };
+        assert_eq!(cut_again(said, 100, &secrets).text, "a [redacted: KEY] b");
     }
 
     #[test]

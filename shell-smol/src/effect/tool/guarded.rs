@@ -11,6 +11,7 @@ use futures_lite::future::{or, pending, yield_now, zip};
 use futures_lite::{AsyncRead, AsyncReadExt};
 use openpista_core::effect::Chunk;
 use openpista_core::effect::tool::{Exit, Ran};
+use openpista_core::wire::frame::Stream as Name;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -30,27 +31,27 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 const PROGRESS_CHARS: usize = 2_000;
 
 /// How far a run may go.
-pub(in crate::effect) struct Bounds<'a> {
+pub(crate) struct Bounds<'a> {
     /// How long it may take, in milliseconds.
-    pub(in crate::effect) timeout_ms: u64,
+    pub(crate) timeout_ms: u64,
     /// How many characters of each stream are kept.
-    pub(in crate::effect) output_chars: usize,
+    pub(crate) output_chars: usize,
     /// What nobody may see of them.
-    pub(in crate::effect) secrets: &'a Secrets,
+    pub(crate) secrets: &'a Secrets,
 }
 
 /// What came of a run.
-pub(in crate::effect) struct Guarded {
+pub(crate) struct Guarded {
     /// How it ended and what it printed.
-    pub(in crate::effect) ran: Ran,
+    pub(crate) ran: Ran,
     /// How it was kept, if it was held.
-    pub(in crate::effect) kept: Option<String>,
+    pub(crate) kept: Option<String>,
     /// Which of its limits it went over, so that the guard ended it.
-    pub(in crate::effect) exceeded: Option<String>,
+    pub(crate) exceeded: Option<String>,
 }
 
 /// Why nothing has run.
-pub(in crate::effect) enum NotRun {
+pub(crate) enum NotRun {
     /// The system would not start the guard.
     Guard(io::Error),
     /// The guard would not, or could not, start the program.
@@ -68,18 +69,32 @@ enum Cause {
 ///
 /// # Errors
 /// Nothing has run.
-pub(in crate::effect) async fn run(
+pub(crate) async fn run(
     launch: &Launch<'_>,
     bounds: &Bounds<'_>,
     stop: &Stop,
     progress: &impl Fn(Chunk),
 ) -> Result<Guarded, NotRun> {
+    let show = |_: Name, text| progress(Chunk::Output(text));
+    run_showing(launch, bounds, stop, &show).await
+}
+
+/// The same, for whoever wants to know which stream a text came from.
+///
+/// # Errors
+/// Nothing has run.
+pub(crate) async fn run_showing(
+    launch: &Launch<'_>,
+    bounds: &Bounds<'_>,
+    stop: &Stop,
+    show: &impl Fn(Name, String),
+) -> Result<Guarded, NotRun> {
     let began = Instant::now();
     let (mut process, stdout, stderr) = Process::start(launch).map_err(NotRun::Guard)?;
     let mut output = Output {
-        stdout: Stream::new(stdout, bounds),
-        stderr: Stream::new(stderr, bounds),
-        progress,
+        stdout: Stream::new(Name::Stdout, stdout, bounds),
+        stderr: Stream::new(Name::Stderr, stderr, bounds),
+        show,
     };
     let cause = output
         .read_while(cause(&mut process, bounds.timeout_ms, stop))
@@ -123,7 +138,7 @@ async fn cause(process: &mut Process, timeout_ms: u64, stop: &Stop) -> Cause {
 }
 
 /// Says why the system would not start the guard, and what to do about it.
-pub(in crate::effect) fn not_started(error: &io::Error, guard: &Path) -> String {
+pub(crate) fn not_started(error: &io::Error, guard: &Path) -> String {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => format!(
             "our own program {} cannot be run ({error}): restart openpistacrab",
@@ -134,13 +149,13 @@ pub(in crate::effect) fn not_started(error: &io::Error, guard: &Path) -> String 
 }
 
 /// Both streams of a command, and who is shown them.
-struct Output<'a, P> {
+struct Output<'a, S> {
     stdout: Stream<ChildStdout>,
     stderr: Stream<ChildStderr>,
-    progress: &'a P,
+    show: &'a S,
 }
 
-impl<P: Fn(Chunk)> Output<'_, P> {
+impl<S: Fn(Name, String)> Output<'_, S> {
     /// Reads until something else is done.
     async fn read_while<T>(&mut self, something: impl Future<Output = T>) -> T {
         let reading = async {
@@ -159,13 +174,14 @@ impl<P: Fn(Chunk)> Output<'_, P> {
     }
 
     async fn read(&mut self) {
-        let progress = self.progress;
-        zip(self.stdout.read(progress), self.stderr.read(progress)).await;
+        let show = self.show;
+        zip(self.stdout.read(show), self.stderr.read(show)).await;
     }
 }
 
 /// One stream of a command.
 struct Stream<R> {
+    name: Name,
     /// None once it is at its end.
     source: Option<R>,
     buffer: Box<[u8]>,
@@ -177,8 +193,9 @@ struct Stream<R> {
 }
 
 impl<R: AsyncRead + Unpin> Stream<R> {
-    fn new(source: R, bounds: &Bounds<'_>) -> Stream<R> {
+    fn new(name: Name, source: R, bounds: &Bounds<'_>) -> Stream<R> {
         Stream {
+            name,
             source: Some(source),
             buffer: vec![0; 32 * 1024].into_boxed_slice(),
             capture: Capture::new(bounds.output_chars, bounds.secrets),
@@ -188,7 +205,7 @@ impl<R: AsyncRead + Unpin> Stream<R> {
     }
 
     /// Reads to the end. May be dropped at any time and called again.
-    async fn read(&mut self, progress: &impl Fn(Chunk)) {
+    async fn read(&mut self, show: &impl Fn(Name, String)) {
         while let Some(source) = &mut self.source {
             let quiet = self.fresh.is_empty();
             let due = async {
@@ -208,16 +225,16 @@ impl<R: AsyncRead + Unpin> Stream<R> {
                 None => {}
             }
             if self.source.is_none() || Instant::now() >= self.show_at {
-                self.show(progress);
+                self.show(show);
             }
             // A command that prints without pause must not keep the clock from being looked at.
             yield_now().await;
         }
     }
 
-    fn show(&mut self, progress: &impl Fn(Chunk)) {
+    fn show(&mut self, show: &impl Fn(Name, String)) {
         if !self.fresh.is_empty() {
-            progress(Chunk::Output(std::mem::take(&mut self.fresh)));
+            show(self.name, std::mem::take(&mut self.fresh));
             self.show_at = Instant::now() + PROGRESS_EVERY;
         }
     }

@@ -4,12 +4,12 @@
 //! an [`Outcome`], and a [`ToolFault`] from here means that nothing was started.
 
 mod cgroup;
-pub(in crate::effect) mod clip;
+pub(crate) mod clip;
 mod family;
 pub mod guard;
-pub(in crate::effect) mod guarded;
+pub(crate) mod guarded;
 pub(in crate::effect) mod hold;
-pub(in crate::effect) mod process;
+pub(crate) mod process;
 mod system_run;
 
 use crate::effect::Stop;

@@ -17,20 +17,20 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long the guard may take to end everything, with some time for itself.
-pub(super) const ENDING: Duration = GRACE.saturating_add(KILLING).saturating_add(KILLING);
+pub(crate) const ENDING: Duration = GRACE.saturating_add(KILLING).saturating_add(KILLING);
 
 /// What to start.
-pub(in crate::effect) struct Launch<'a> {
+pub(crate) struct Launch<'a> {
     /// Our own program.
-    pub(in crate::effect) guard: &'a Path,
+    pub(crate) guard: &'a Path,
     /// What the guard is to start.
-    pub(in crate::effect) what: What<'a>,
-    /// Where it runs.
-    pub(in crate::effect) dir: &'a Path,
+    pub(crate) what: What<'a>,
+    /// Where it runs: else where we are, which it may not be allowed to look at.
+    pub(crate) dir: Option<&'a Path>,
 }
 
 /// What a guard is to start.
-pub(in crate::effect) enum What<'a> {
+pub(crate) enum What<'a> {
     /// A program with these arguments, which reads nothing and gets our environment but for these
     /// variables.
     Program(&'a Path, &'a [&'a str], &'a [OsString]),
@@ -41,7 +41,7 @@ pub(in crate::effect) enum What<'a> {
 
 /// How the command itself ended.
 #[derive(Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     /// So.
     Exit(Exit),
     /// It never started; the guard says why.
@@ -49,7 +49,7 @@ pub(super) enum End {
 }
 
 /// A command under a guard. Dropping it ends the command.
-pub(super) struct Process {
+pub(crate) struct Process {
     guard: Child,
     control: Async<UnixStream>,
     inbox: Vec<u8>,
@@ -66,10 +66,12 @@ impl Process {
         command
             .arg0(NAME)
             .arg(SUBCOMMAND)
-            .current_dir(launch.dir)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(dir) = launch.dir {
+            command.current_dir(dir);
+        }
         match launch.what {
             What::Program(program, args, hidden) => {
                 command.arg(program).args(args);
@@ -97,7 +99,7 @@ impl Process {
     }
 
     /// Waits for the command's own end. May be dropped and called again.
-    pub(super) async fn ended(&mut self) -> End {
+    pub(crate) async fn ended(&mut self) -> End {
         while let Some(report) = self.report().await {
             match report {
                 Report::Started(group) => self.group = Some(group),
@@ -133,13 +135,13 @@ impl Process {
     }
 
     /// Asks the guard to end whatever is left.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         // Fails only when the guard is gone already.
         let _ = self.control.get_ref().shutdown(Shutdown::Write);
     }
 
     /// Waits until the guard has ended everything, and itself; kills what it could not.
-    pub(super) async fn gone(&mut self) {
+    pub(crate) async fn gone(&mut self) {
         let late = async {
             Timer::after(ENDING).await;
             None

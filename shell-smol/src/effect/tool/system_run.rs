@@ -193,7 +193,7 @@ pub(super) async fn run(
     let launch = Launch {
         guard: &config.guard,
         what: What::Program(shell.path(), &["-c", &arguments.command], &hidden),
-        dir: &dir,
+        dir: Some(&dir),
     };
     match guarded::run(&launch, &bounds, stop, progress).await {
         Ok(done) => Ok(done.ran),

@@ -8,6 +8,7 @@ use super::exchange::{self, Stream};
 use super::front::request;
 use super::greeting::{Greeting, STRANGER_FRAME_BYTES};
 use super::stream::{self, Broken, Frames};
+use super::worker::{self, Admits, Worker};
 use super::{Shared, origin_of};
 use crate::journal::Identity;
 use async_channel::Receiver;
@@ -45,9 +46,18 @@ impl Close {
     const SLOW: Close = Close::new(6, "too slow");
     pub(super) const REVOKED: Close = Close::new(7, "the token was revoked");
     pub(super) const BROKEN: Close = Close::new(8, "internal error: the journal cannot be read");
+    pub(super) const NOT_A_WORKERS: Close = Close::new(
+        9,
+        "a worker sends `output` and `report` over its first stream, nothing else",
+    );
 
     const fn new(code: u32, reason: &'static str) -> Close {
         Close { code, reason }
+    }
+
+    /// In words.
+    pub(super) fn reason(self) -> &'static str {
+        self.reason
     }
 
     /// As the wire has it.
@@ -85,19 +95,30 @@ impl Client {
 
     /// Closes the connection because of what came over one of its streams.
     pub(super) fn break_off(&self, broken: &Broken) {
-        let close = match broken {
-            Broken::Frame(error) => {
-                tracing::info!(client = self.origin, "closed: {error}");
-                let code = VarInt::from_u32(Close::MALFORMED.code);
-                return self.connection.close(code, error.to_string().as_bytes());
-            }
-            Broken::Slow => Close::SLOW,
-            // A stream that has ended says nothing against the connection.
-            Broken::Ended(_) | Broken::TooLarge(_) => return,
-        };
-        tracing::info!(client = self.origin, "closed: {}", close.reason);
-        close.apply(&self.connection);
+        break_off(&self.connection, &self.origin, broken);
     }
+}
+
+/// Closes a connection because of what came over one of its streams.
+pub(super) fn break_off(connection: &Connection, client: &str, broken: &Broken) {
+    let close = match broken {
+        Broken::Frame(error) => {
+            tracing::info!(client, "closed: {error}");
+            let code = VarInt::from_u32(Close::MALFORMED.code);
+            return connection.close(code, error.to_string().as_bytes());
+        }
+        Broken::Slow => Close::SLOW,
+        // A stream that has ended says nothing against the connection.
+        Broken::Ended(_) | Broken::TooLarge(_) => return,
+    };
+    tracing::info!(client, "closed: {}", close.reason);
+    close.apply(connection);
+}
+
+/// Who is there, what they call themselves, and the first stream.
+enum Known {
+    Client(Identity, String, SendStream),
+    Worker(Worker, SendStream, Frames<ClientFrame>),
 }
 
 /// Serves a connection until it is closed.
@@ -105,7 +126,7 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
     connection: Connection,
     handshake: ZeroRttAccepted,
-    place: Place,
+    (admits, place): (Admits, Place),
 ) {
     let patience = shared.auth_timeout;
     let (confirming, confirmed) = async_channel::bounded(1);
@@ -126,7 +147,10 @@ pub(super) async fn serve(
         drop(confirming);
     })
     .detach();
-    let known = async { authenticate(&shared, &connection).await.map_err(Some) };
+    let known = async {
+        let known = authenticate(&shared, &connection, admits).await;
+        known.map_err(Some)
+    };
     let late = async {
         Timer::after(patience).await;
         Err(Some(Close::LATE))
@@ -136,7 +160,11 @@ pub(super) async fn serve(
         Err(None)
     };
     let (identity, called, control) = match known.or(late).or(gone).await {
-        Ok(known) => known,
+        Ok(Known::Client(identity, called, control)) => (identity, called, control),
+        Ok(Known::Worker(worker, send, frames)) => {
+            drop(place);
+            return worker.serve(send, frames).await;
+        }
         Err(close) => {
             if let Some(close) = close {
                 let remote = connection.remote_address();
@@ -160,9 +188,10 @@ pub(super) async fn serve(
 
 /// Reads the first frame. Whoever is turned away is told so, before the connection closes.
 async fn authenticate(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     connection: &Connection,
-) -> Result<(Identity, String, SendStream), Close> {
+    admits: Admits,
+) -> Result<Known, Close> {
     let (mut send, recv) = connection.accept_bi().await.map_err(|_| Close::AUTH)?;
     let mut frames = Frames::<ClientFrame>::new(recv, STRANGER_FRAME_BYTES);
     let greeting = match frames.next().await {
@@ -171,11 +200,16 @@ async fn authenticate(
         Err(broken) => Greeting::TurnedAway(broken.to_string()),
     };
     let message = match greeting {
+        Greeting::Worker { token } => match Worker::known(shared, connection, token).await? {
+            Some(worker) => return Ok(Known::Worker(worker, send, frames)),
+            None => worker::NOBODYS.to_owned(),
+        },
+        Greeting::Client { .. } if admits == Admits::WorkersAlone => worker::NOBODYS.to_owned(),
         Greeting::Client {
             token: Token(token),
             name,
         } => match shared.lookup.identify(&token).await {
-            Ok(Some(identity)) => return Ok((identity, name, send)),
+            Ok(Some(identity)) => return Ok(Known::Client(identity, name, send)),
             Ok(None) => {
                 "The token is not valid. `openpistacrab token add NAME` makes one.".to_owned()
             }

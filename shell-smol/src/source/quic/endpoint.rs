@@ -7,6 +7,7 @@
 
 use super::certificate::Certificate;
 use super::connection::{self, Close};
+use super::worker::Admits;
 use super::{ALPN, GatewayConfig, GatewayError, Shared};
 use async_io::Timer;
 use futures_lite::future;
@@ -35,6 +36,8 @@ const SESSIONS: usize = 1_024;
 const STRANGER_WINDOW: u32 = 16 * 1024;
 /// The same, once it has.
 pub(super) const KNOWN_WINDOW: u32 = 4 * 1024 * 1024;
+/// The same, for a worker.
+pub(super) const WORKER_WINDOW: u32 = STREAM_WINDOW;
 /// What may be in flight on one stream, in bytes. A longer frame comes in several rounds.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// What waits to be sent or acknowledged on one connection, in bytes.
@@ -103,7 +106,7 @@ fn transport(config: &GatewayConfig) -> TransportConfig {
 }
 
 /// Takes connections until the endpoint is closed.
-pub(super) async fn serve(endpoint: Endpoint, shared: Arc<Shared>) {
+pub(super) async fn serve(endpoint: Endpoint, shared: Arc<Shared>, admits: Admits) {
     let strangers = Strangers::default();
     while let Some(incoming) = endpoint.accept().await {
         let remote = incoming.remote_address();
@@ -123,7 +126,8 @@ pub(super) async fn serve(endpoint: Endpoint, shared: Arc<Shared>) {
             Ok((connection, handshake)) => {
                 let place = strangers.enter(connection.clone());
                 let shared = Arc::clone(&shared);
-                smol::spawn(connection::serve(shared, connection, handshake, place)).detach();
+                let way_in = (admits, place);
+                smol::spawn(connection::serve(shared, connection, handshake, way_in)).detach();
             }
             Err(error) => tracing::debug!(%remote, "no connection: {error}"),
         }

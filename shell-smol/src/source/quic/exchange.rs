@@ -100,6 +100,11 @@ async fn order(stream: &mut Stream, frame: ClientFrame) -> Result<(), Broken> {
         ClientFrame::Message { .. } => {
             return stream.refuse("Each message has a stream of its own.").await;
         }
+        ClientFrame::Output { .. } | ClientFrame::Report { .. } => {
+            return stream
+                .refuse("A worker sends that, with its task's token.")
+                .await;
+        }
         ClientFrame::Approval { approval, decision } => Order::Decide {
             approval,
             decision: match decision {

@@ -5,6 +5,7 @@
 //! again. Every response is durable before it comes here, so a client that is not there loses
 //! nothing.
 
+use super::worker::Hearers;
 use crate::effect::deliver::{Event, JOB_KEY, Showing};
 use crate::source::cli;
 use async_channel::{Receiver, Sender, TrySendError};
@@ -60,6 +61,7 @@ struct Board {
     by_message: BTreeMap<(String, String), BTreeSet<u64>>,
     by_session: BTreeMap<String, BTreeSet<u64>>,
     connections: BTreeMap<String, BTreeMap<u64, Sender<ServerFrame>>>,
+    hearers: Hearers,
 }
 
 #[derive(Debug)]
@@ -124,6 +126,11 @@ impl Front {
         }
     }
 
+    /// The workers that wait to be heard.
+    pub(super) fn hearers(&self) -> Hearers {
+        self.board().hearers.clone()
+    }
+
     /// Hands out events until the loop has ended.
     pub(super) async fn serve(self, events: Receiver<Event>) {
         while let Ok(event) = events.recv().await {
@@ -178,7 +185,7 @@ impl Board {
                 let (content, is_error) = (text, false);
                 self.tell(origin, key, &Note::Response { content, is_error });
             }
-            Hint::Heard { .. } => {}
+            Hint::Heard { token, taken } => self.hearers.tell(&token, taken),
             // A client that is shown a question twice answers once: the core sees to that.
             Hint::Answered { .. } => {}
             Hint::Show { name, activity, .. } => {

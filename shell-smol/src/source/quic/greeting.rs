@@ -2,7 +2,7 @@
 //! token is a valid one is looked up elsewhere. `shell-test/fuzz` compiles this file by itself, so it
 //! needs nothing but the core.
 
-use openpista_core::wire::frame::{ClientFrame, Token};
+use openpista_core::wire::frame::{ClientFrame, Role, Token};
 
 /// The longest frame of somebody who has not said who they are, in bytes.
 pub(super) const STRANGER_FRAME_BYTES: usize = 4 * 1024;
@@ -17,6 +17,11 @@ pub(super) enum Greeting {
         /// What they call themselves.
         name: String,
     },
+    /// They run the task that this token is for, if it is a valid one.
+    Worker {
+        /// The token.
+        token: Token,
+    },
     /// Nothing that lets them in: they are told this.
     TurnedAway(String),
 }
@@ -30,7 +35,11 @@ impl Greeting {
                 role: None,
                 client: name,
             }) => return Greeting::Client { token, name },
-            Some(ClientFrame::Auth { role: Some(_), .. }) => "This gateway takes no workers.",
+            Some(ClientFrame::Auth {
+                token,
+                role: Some(Role::Worker),
+                ..
+            }) => return Greeting::Worker { token },
             _ => "The first frame of a connection must be `auth`.",
         };
         Greeting::TurnedAway(message.to_owned())

@@ -10,6 +10,7 @@
 //! without a token gets beyond one small frame, and everything that a peer can make us hold is
 //! bounded (`endpoint.rs`).
 
+pub mod annex;
 mod certificate;
 mod connection;
 mod endpoint;
@@ -18,6 +19,7 @@ mod front;
 mod greeting;
 pub mod local;
 pub(crate) mod stream;
+mod worker;
 
 pub use certificate::{BadFingerprint, CERTIFICATE_FILE, Fingerprint, KEY_FILE};
 
@@ -25,6 +27,7 @@ use crate::driver::Handle;
 use crate::effect::deliver::Event;
 use crate::journal::{JournalError, Lookup};
 use crate::source::cli;
+use annex::Annex;
 use async_channel::Receiver;
 use async_io::Timer;
 use front::Front;
@@ -60,6 +63,10 @@ pub struct GatewayConfig {
     pub owners: BTreeSet<String>,
     /// The provider and the model, as clients are told of them.
     pub model: Option<(String, String)>,
+    /// How many characters of each stream of a worker's command are kept.
+    pub output_chars: usize,
+    /// Where workers come in that have a network of their own. Workers may come in everywhere.
+    pub annex: Annex,
 }
 
 impl GatewayConfig {
@@ -72,6 +79,8 @@ impl GatewayConfig {
             idle_timeout: Duration::from_secs(30),
             owners: BTreeSet::new(),
             model: None,
+            output_chars: 10_000,
+            annex: Annex::default(),
         }
     }
 }
@@ -91,6 +100,7 @@ pub struct Gateway {
     endpoint: quinn::Endpoint,
     fingerprint: Fingerprint,
     local_addr: SocketAddr,
+    annex: Annex,
     shared: Arc<Shared>,
 }
 
@@ -102,6 +112,7 @@ struct Shared {
     front: Front,
     auth_timeout: Duration,
     model: Option<(String, String)>,
+    output_chars: usize,
     /// The names of tokens whose holders may give orders.
     admitted: Mutex<BTreeSet<String>>,
     /// New messages are turned away.
@@ -138,16 +149,26 @@ impl Gateway {
             lookup,
             front: front.clone(),
             auth_timeout: config.auth_timeout,
-            model: config.model,
-            admitted: Mutex::new(config.owners),
+            model: config.model.clone(),
+            output_chars: config.output_chars,
+            admitted: Mutex::new(config.owners.clone()),
             draining: AtomicBool::new(false),
         });
         smol::spawn(front.serve(events)).detach();
-        smol::spawn(endpoint::serve(endpoint.clone(), Arc::clone(&shared))).detach();
+        let everybody = worker::Admits::Everybody;
+        smol::spawn(endpoint::serve(
+            endpoint.clone(),
+            Arc::clone(&shared),
+            everybody,
+        ))
+        .detach();
+        let annex = config.annex.clone();
+        annex.of(config, Arc::clone(&shared));
         Ok(Gateway {
             endpoint,
             fingerprint,
             local_addr,
+            annex,
             shared,
         })
     }
@@ -171,7 +192,12 @@ impl Gateway {
     pub async fn close(self) {
         let (code, reason) = connection::Close::SHUTDOWN.parts();
         self.endpoint.close(code, reason);
-        let gone = self.endpoint.wait_idle();
+        let further = self.annex.close();
+        let gone = async {
+            for endpoint in further.iter().chain([&self.endpoint]) {
+                endpoint.wait_idle().await;
+            }
+        };
         let patience = async {
             Timer::after(FAREWELL).await;
         };

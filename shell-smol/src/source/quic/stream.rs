@@ -63,6 +63,15 @@ impl<F: Frame> Frames<F> {
         }
     }
 
+    /// The same stream, with frames of at most `max_frame_bytes` from here on. For between two
+    /// frames: of one that has begun nothing is kept.
+    pub(crate) fn allowing(self, max_frame_bytes: usize) -> Frames<F> {
+        Frames {
+            decoder: Decoder::new(max_frame_bytes),
+            ..self
+        }
+    }
+
     /// The peer sent its first bytes before the handshake was over: they may be a replay.
     pub(crate) fn is_early(&self) -> bool {
         self.recv.is_0rtt()

@@ -2,7 +2,7 @@
 
 use super::arguments::{Arguments, SCRATCH, WORKSPACE};
 use super::daemon::{ANSWER, Daemon, Kind, Trouble, WORK};
-use super::{Acting, DockerConfig, Shared, WorkerConfig, image, token};
+use super::{Acting, DockerConfig, Shared, image, token};
 use bollard::Docker as Client;
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
@@ -14,7 +14,7 @@ use bollard::query_parameters::{
 use futures_lite::future::or;
 use openpista_core::effect::sandbox::{Done, Program, SandboxFault, Task};
 use openpista_core::id::SandboxId;
-use smol::lock::SemaphoreGuardArc;
+use smol::lock::{MutexGuardArc, SemaphoreGuardArc};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,10 +54,17 @@ impl Acting {
         };
         let ready = tokio::time::timeout_at(limit, or(stopped, ready));
         let (slot, client, image) = ready.await.map_err(|_| SandboxFault::TimedOut)??;
-        let body = body(self, task, &arguments, &image)?;
+        let mut body = body(self, &arguments, &image);
+        let mut network = None;
+        if task.program == Program::Worker {
+            let held = shared.networking.lock_arc().await;
+            self.add_worker(&client, &mut body, &arguments, &held)
+                .await?;
+            network = Some(held);
+        }
         // From here on it is not to be stopped, so that it is known what there is: it takes a
         // moment only.
-        let made = self.make(client, body, &task.program, slot);
+        let made = self.make(client, body, &task.program, slot, network);
         let made = tokio::time::timeout_at(limit, made);
         made.await.map_err(|_| SandboxFault::TimedOut)?
     }
@@ -80,9 +87,10 @@ impl Acting {
         body: ContainerCreateBody,
         program: &Program,
         slot: SemaphoreGuardArc,
+        network: Option<MutexGuardArc<()>>,
     ) -> Result<Done, SandboxFault> {
         let (shared, sandbox) = (&self.shared, self.used.sandbox);
-        make(Arc::clone(shared), client.clone(), sandbox, body)
+        make(Arc::clone(shared), client.clone(), sandbox, (body, network))
             .await
             .map_err(failed)?;
         let mut digest = None;
@@ -114,6 +122,12 @@ impl Acting {
         let removed = tokio::time::timeout(limit, removal).await;
         // Whatever came of it: what cannot be removed must not keep others waiting for ever.
         self.shared.slots.give_back(self.used.sandbox);
+        if self.shared.config.worker.is_some()
+            && let Ok(client) = self.shared.daemon.client().await
+        {
+            // It may have been the last one.
+            self.shared.sweep_network(&client).await;
+        }
         match removed {
             Ok(Ok(())) => Ok(Done::Destroyed),
             Ok(Err(trouble)) => Err(failed(trouble)),
@@ -141,7 +155,7 @@ async fn make(
     shared: Arc<Shared>,
     client: Client,
     sandbox: SandboxId,
-    body: ContainerCreateBody,
+    (body, network): (ContainerCreateBody, Option<MutexGuardArc<()>>),
 ) -> Result<(), Trouble> {
     let (making, over) = async_channel::bounded(1);
     shared.making().insert(sandbox, over);
@@ -149,7 +163,7 @@ async fn make(
         let container = shared.container(sandbox);
         let made = make_fresh(&shared.daemon, &client, &container, body).await;
         shared.making().remove(&sandbox);
-        drop(making);
+        drop((making, network));
         made
     });
     made.await.unwrap_or_else(|error| {
@@ -228,17 +242,12 @@ pub(super) fn failed(trouble: Trouble) -> SandboxFault {
 }
 
 /// What the container is.
-fn body(
-    acting: &Acting,
-    task: &Task,
-    arguments: &Arguments,
-    image: &image::Image,
-) -> Result<ContainerCreateBody, SandboxFault> {
+fn body(acting: &Acting, arguments: &Arguments, image: &image::Image) -> ContainerCreateBody {
     let (config, sandbox) = (&acting.shared.config, acting.used.sandbox);
     // A later variable of the same name wins.
     let mut env = vec![format!("HOME={SCRATCH}")];
     env.extend_from_slice(&arguments.env);
-    let mut body = ContainerCreateBody {
+    ContainerCreateBody {
         image: Some(arguments.image.clone()),
         // In the place of the image's own, which would get the command as its arguments.
         entrypoint: Some(arguments.command.clone()),
@@ -258,14 +267,7 @@ fn body(
         ])),
         host_config: Some(confined(config, arguments, image)),
         ..ContainerCreateBody::default()
-    };
-    if task.program == Program::Worker {
-        let worker = config.worker.as_ref().ok_or_else(|| {
-            super::unavailable("there are no workers in this configuration".to_owned())
-        })?;
-        add_worker(&mut body, worker);
     }
-    Ok(body)
 }
 
 /// What the container may do and use.
@@ -333,24 +335,54 @@ fn read_only(source: &str, target: &str) -> Mount {
     }
 }
 
-/// What a worker has on top of it: its program, a place for its token, its network.
-fn add_worker(body: &mut ContainerCreateBody, worker: &WorkerConfig) {
-    let command = body.entrypoint.replace(vec![WORKER.to_owned()]);
-    body.cmd = command;
-    body.env
-        .get_or_insert_default()
-        .extend_from_slice(&worker.env);
-    let host = body.host_config.get_or_insert_default();
-    host.network_mode = Some(worker.network.clone());
-    let mounts = host.mounts.get_or_insert_default();
-    mounts.push(read_only(&worker.program.to_string_lossy(), WORKER));
-    mounts.push(Mount {
-        typ: Some(MountType::VOLUME),
-        target: Some(token::DIR.to_owned()),
-        volume_options: Some(MountVolumeOptions {
-            no_copy: Some(true),
-            ..MountVolumeOptions::default()
-        }),
-        ..Mount::default()
-    });
+impl Acting {
+    /// What a worker has on top of it: its program, a place for its token, its network. Its command
+    /// line tells it what to do and whom to report to.
+    async fn add_worker(
+        &self,
+        client: &Client,
+        body: &mut ContainerCreateBody,
+        arguments: &Arguments,
+        network: &MutexGuardArc<()>,
+    ) -> Result<(), SandboxFault> {
+        let (shared, none) = (&self.shared, "there are no workers in this configuration");
+        let worker = shared.config.worker.as_ref();
+        let worker = worker.ok_or_else(|| super::unavailable(none.to_owned()))?;
+        let program = &worker.program;
+        crate::worker::program::check(program).map_err(super::unavailable)?;
+        let meeting = shared.meet_workers(client, worker, network).await?;
+        let timeout_ms = arguments.timeout_ms.unwrap_or(u64::MAX);
+        let options = [
+            ("--gateway", meeting.address.to_string()),
+            ("--fingerprint", meeting.fingerprint.to_string()),
+            ("--token", token::TOKEN_FILE.to_owned()),
+            (
+                "--timeout-ms",
+                timeout_ms.min(shared.config.timeout_ms).to_string(),
+            ),
+            ("--output-chars", shared.config.output_chars.to_string()),
+        ];
+        let mut line = vec![WORKER.to_owned()];
+        line.extend(
+            options
+                .into_iter()
+                .flat_map(|(name, value)| [name.to_owned(), value]),
+        );
+        line.push("--".to_owned());
+        body.cmd = body.entrypoint.replace(line);
+        let host = body.host_config.get_or_insert_default();
+        host.network_mode = Some(shared.network());
+        let mounts = host.mounts.get_or_insert_default();
+        mounts.push(read_only(&program.to_string_lossy(), WORKER));
+        mounts.push(Mount {
+            typ: Some(MountType::VOLUME),
+            target: Some(token::DIR.to_owned()),
+            volume_options: Some(MountVolumeOptions {
+                no_copy: Some(true),
+                ..MountVolumeOptions::default()
+            }),
+            ..Mount::default()
+        });
+        Ok(())
+    }
 }

@@ -14,6 +14,7 @@ mod create;
 mod daemon;
 mod image;
 mod island;
+mod network;
 mod output;
 mod probe;
 mod run;
@@ -26,6 +27,7 @@ use self::daemon::Daemon;
 use self::island::Island;
 use crate::effect::Stop;
 use crate::secret::Secrets;
+use crate::source::quic::annex::Annex;
 use async_channel::Receiver;
 use futures_lite::future::zip;
 use openpista_core::effect::sandbox::{
@@ -42,6 +44,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The tool that runs a command in a container.
 pub const TOOL: &str = "container.run";
+
+/// The tool that runs a command under our worker.
+pub const WORKER_TOOL: &str = "worker.run";
 
 /// What containers are made of.
 #[derive(Clone, Debug)]
@@ -83,10 +88,8 @@ pub struct WorkerConfig {
     /// Our worker program on this computer, for any Linux image: mounted read-only at [`WORKER`],
     /// it gets the task's command as its arguments and its token from [`TOKEN_FILE`].
     pub program: PathBuf,
-    /// The name of a Docker network from which nothing but the gateway can be reached.
-    pub network: String,
-    /// Environment variables, `NAME=value`: where the gateway is, for example. No secrets.
-    pub env: Vec<String>,
+    /// Where the gateway listens for workers: that of its configuration.
+    pub annex: Annex,
 }
 
 impl Default for DockerConfig {
@@ -123,6 +126,9 @@ struct Shared {
     config: DockerConfig,
     daemon: Daemon,
     slots: Slots,
+    /// Held from looking for the workers' network until a container is on it: Docker makes two of
+    /// a name, and takes away one that nobody has started on yet.
+    networking: Arc<smol::lock::Mutex<()>>,
     /// What Docker was asked to make and has not answered yet; each channel closes when it has.
     making: Mutex<BTreeMap<SandboxId, Receiver<Infallible>>>,
 }
@@ -148,6 +154,7 @@ impl Docker {
         let shared = Shared {
             daemon: Daemon::new(config.host.as_deref()),
             slots: Slots::new(config.at_once),
+            networking: Arc::default(),
             making: Mutex::default(),
             config,
         };
@@ -244,6 +251,27 @@ pub fn spec(config: &DockerConfig, otherwise: Option<Engine>) -> ToolSpec {
             otherwise,
             program: Program::Command,
         }),
+    }
+}
+
+/// What the model is told of `worker.run`, which has no other engine.
+pub fn worker_spec(config: &DockerConfig) -> ToolSpec {
+    let description = format!(
+        "Run a long or heavy command in a container of its own, like `{TOOL}`, under a worker that \
+         reports over the gateway how it ended: the command works on, and its result is not lost, \
+         when the daemon is restarted meanwhile. Several calls of one round run at once. Of each \
+         stream the first and last characters are returned, {} in all.",
+        config.output_chars
+    );
+    ToolSpec {
+        name: WORKER_TOOL.to_owned(),
+        description,
+        sandbox: Some(Sandboxed {
+            engine: Engine::Docker,
+            otherwise: None,
+            program: Program::Worker,
+        }),
+        ..spec(config, None)
     }
 }
 

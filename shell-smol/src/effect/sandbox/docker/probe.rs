@@ -4,12 +4,16 @@ use super::create::{OWNER_LABEL, SANDBOX_LABEL, remove};
 use super::daemon::{ANSWER, Daemon, Trouble};
 use super::{Acting, Shared};
 use bollard::Docker as Client;
-use bollard::models::{ContainerState, ContainerStateStatusEnum};
+use bollard::models::{ContainerState, ContainerStateStatusEnum, ContainerSummary};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use chrono::DateTime;
-use openpista_core::effect::sandbox::{Done, SandboxFault, Task};
+use futures_lite::future::{or, pending};
+use openpista_core::effect::sandbox::{Done, Program, SandboxFault, Task};
 use openpista_core::id::{SandboxId, Seq};
 use std::collections::{BTreeSet, HashMap};
+
+/// How often to try to listen for a worker.
+const MEET_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// What a container looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,17 +62,40 @@ impl Acting {
     /// Finds out what became of a task that may have been running when we died.
     pub(super) async fn resume(&self, task: &Task) -> Result<Done, SandboxFault> {
         let daemon = &self.shared.daemon;
+        if task.program == Program::Worker && self.shared.config.worker.is_none() {
+            // Nobody here hears its report, and it would wait for somebody.
+            return Err(SandboxFault::Lost);
+        }
         let client = daemon.client().await.map_err(|_| SandboxFault::Lost)?;
         match look(daemon, &client, &self.container()).await {
             Ok(found) => {
                 self.shared.slots.keep_found(self.used.sandbox);
-                match found.started {
-                    true => self.take_up(task, client, found.ran_ms).await,
-                    false => self.start(task, client).await,
-                }
+                let resumed = async {
+                    match found.started {
+                        true => self.take_up(task, client.clone(), found.ran_ms).await,
+                        false => self.start(task, client.clone()).await,
+                    }
+                };
+                or(resumed, self.wait_for_worker(task, &client)).await
             }
             Err(_) => Err(SandboxFault::Lost),
         }
+    }
+
+    /// Sees to it that a worker which was there before us finds the gateway again. Never ends.
+    async fn wait_for_worker(&self, task: &Task, client: &Client) -> Result<Done, SandboxFault> {
+        if let (Program::Worker, Some(worker)) = (&task.program, &self.shared.config.worker) {
+            loop {
+                let held = self.shared.networking.lock_arc().await;
+                let met = self.shared.meet_workers(client, worker, &held).await;
+                drop(held);
+                let Err(fault) = met else { break };
+                // The one before us may not have let go of the address yet.
+                tracing::warn!("a worker cannot report: {fault}");
+                tokio::time::sleep(MEET_EVERY).await;
+            }
+        }
+        pending().await
     }
 }
 
@@ -82,13 +109,7 @@ impl Shared {
     ) -> Result<usize, String> {
         let message = |trouble: Trouble| trouble.message;
         let client = self.daemon.client().await.map_err(message)?;
-        let label = format!("{OWNER_LABEL}={}", self.config.owner);
-        let options = ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&HashMap::from([("label", vec![label])]))
-            .build();
-        let ours = client.list_containers(Some(options));
-        let ours = self.daemon.ask(ANSWER, ours).await.map_err(message)?;
+        let ours = self.containers(&client).await.map_err(message)?;
         let mut swept = Ok(0);
         for found in ours {
             let labels = found.labels.unwrap_or_default();
@@ -104,7 +125,22 @@ impl Shared {
                 (Err(message), _) => Err(message),
             };
         }
+        self.sweep_network(&client).await;
         swept
+    }
+
+    /// All that are ours by their label.
+    pub(super) async fn containers(
+        &self,
+        client: &Client,
+    ) -> Result<Vec<ContainerSummary>, Trouble> {
+        let label = format!("{OWNER_LABEL}={}", self.config.owner);
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&HashMap::from([("label", vec![label])]))
+            .build();
+        let ours = client.list_containers(Some(options));
+        self.daemon.ask(ANSWER, ours).await
     }
 
     /// What the daemon calls itself.

@@ -39,6 +39,13 @@ const ASK_MEMORY: usize = 5;
 /// What a shell reports of a program that was killed: 128 and SIGKILL.
 const KILLED: i64 = 137;
 
+/// How much longer a worker has than its task, to report that the time was over.
+const REPORTING: Duration = Duration::from_secs(3);
+
+/// The same, of a worker that has to find the gateway again first: it gives a lost one up after
+/// four seconds, and tries every two.
+const FINDING: Duration = Duration::from_secs(10);
+
 /// How long to look for a daemon that went away, and how often.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -80,7 +87,7 @@ impl Acting {
         }
         let timeout_ms = self.timeout_ms(task);
         let began = Instant::now();
-        let deadline = began + Duration::from_millis(timeout_ms);
+        let deadline = began + Duration::from_millis(timeout_ms) + patience(task);
         let started = self.started(task, client, timeout_ms, deadline, Some(began));
         let started = started.await;
         let (daemon, container) = (&self.shared.daemon, &started.container);
@@ -116,6 +123,11 @@ impl Acting {
     ) -> Result<Done, SandboxFault> {
         let timeout_ms = self.timeout_ms(task);
         let left = Duration::from_millis(timeout_ms.saturating_sub(ran_ms));
+        let left = match task.program {
+            // The core gives no effect more.
+            Program::Worker => (left + FINDING).min(Duration::from_millis(timeout_ms) + REPORTING),
+            Program::Command | Program::Skill { .. } => left,
+        };
         let started = self.started(task, client, timeout_ms, Instant::now() + left, None);
         let started = started.await;
         let undo = KillOnDrop::new(self, &started.client);
@@ -334,6 +346,13 @@ fn done(exit: Exit, took_ms: u64, output: Output, note: Option<String>) -> Done 
         took_ms,
     };
     Done::Ended(Ended { ran, note })
+}
+
+fn patience(task: &Task) -> Duration {
+    match task.program {
+        Program::Worker => REPORTING,
+        Program::Command | Program::Skill { .. } => Duration::ZERO,
+    }
 }
 
 fn elapsed_ms(began: Instant) -> u64 {

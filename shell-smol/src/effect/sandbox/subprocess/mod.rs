@@ -184,7 +184,7 @@ impl Subprocess {
         let launch = Launch {
             guard: &config.guard,
             what: What::Held(&place.scratch.hold()),
-            dir: &work.dir,
+            dir: Some(&work.dir),
         };
         let bounds = Bounds {
             timeout_ms: timeout_ms.min(work.timeout_ms.unwrap_or(u64::MAX)),
