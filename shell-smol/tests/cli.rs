@@ -225,7 +225,7 @@ fn doctor_names_each_fault_and_its_cure() {
         "{works}"
     );
     has(mended, "warn", " configuration ", "chmod 600");
-    has(mended, "fault", " provider ", "base_url");
+    has(mended, "fault", " provider ", "openpistacrab init");
     has(mended, "fault", " workspace ", "move it");
     has(mended, "fault", " database ", "database");
     let lines = found.lines().filter(|line| line.starts_with("fault"));

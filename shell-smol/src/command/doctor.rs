@@ -219,7 +219,7 @@ fn database(path: &Path) -> Finding {
             return ok(subject, text);
         }
         Err(error) => {
-            let cure = "do that, or name another file in [database] url";
+            let cure = "do what it says above, or name another file in [database] url";
             return fault(subject, error.to_string(), cure);
         }
     }

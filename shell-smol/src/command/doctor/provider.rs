@@ -18,7 +18,7 @@ pub(super) fn check(config: &Config) -> Finding {
     let chosen = match config.provider() {
         Ok(chosen) => chosen,
         Err(error) => {
-            let cure = "do that, or name provider and key anew: openpistacrab init";
+            let cure = "do what it says above, or answer anew: openpistacrab init";
             return fault(SUBJECT, error.to_string(), cure);
         }
     };
