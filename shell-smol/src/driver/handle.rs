@@ -1,8 +1,8 @@
 //! What sources of inputs hold of the loop: the way to tell it something, and to ask.
 
 use super::{Ask, INPUTS, Leave};
-use async_channel::{Receiver, Sender};
 use crate::metrics::Moment;
+use async_channel::{Receiver, Sender};
 use openpista_core::digest::Digest;
 use openpista_core::effect::deliver::Question;
 use openpista_core::id::{ApprovalId, EffectId};

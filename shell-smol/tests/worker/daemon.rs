@@ -146,6 +146,7 @@ fn live(
         }),
         sandboxes: Default::default(),
         fronts,
+        metrics: Default::default(),
     };
     let secrets = Secrets::new([("KEY", Secret::new(SECRET))]);
     // Nobody runs what is spawned on it: effects are the test's to perform.
