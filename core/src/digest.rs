@@ -1,7 +1,7 @@
 //! SHA-256 over things that must be compared later without being kept: prompts and arguments.
 
 use alloc::string::String;
-use core::fmt::{self, Write};
+use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
@@ -22,9 +22,23 @@ impl Digest {
     }
 }
 
+impl Digest {
+    /// Its digits. Most records of the journal and every message of a snapshot have some, which the
+    /// formatter would make one at a time.
+    fn with_digits<T>(&self, take: impl FnOnce(&str) -> T) -> T {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b'0'; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        take(core::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.with_digits(|digits| f.write_str(digits))
     }
 }
 
@@ -36,9 +50,7 @@ impl fmt::Debug for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::with_capacity(64);
-        let _ = write!(text, "{self}");
-        serializer.serialize_str(&text)
+        self.with_digits(|digits| serializer.serialize_str(digits))
     }
 }
 

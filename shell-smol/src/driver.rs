@@ -13,13 +13,13 @@ mod handle;
 pub(crate) use handle::FarEnd;
 pub use handle::{Bearer, Handle};
 
+use crate::alarm::Alarm;
 use crate::clock::Clock;
 use crate::effect::{Hands, Performer};
 use crate::journal::{Journal, JournalError, Opened};
 use crate::metrics::Moment;
 use crate::secret::Secrets;
 use async_channel::{Receiver, Sender};
-use async_io::Timer;
 use futures_lite::{FutureExt, future};
 use openpista_core::Core;
 use openpista_core::digest::Digest;
@@ -219,7 +219,7 @@ impl Driver {
             .map(|(at, _)| self.clock.instant_of(at));
         let alarm = async {
             match due.into_iter().chain(ending.alarm()).min() {
-                Some(moment) => drop(Timer::at(moment).await),
+                Some(moment) => Alarm::at(moment).await,
                 None => future::pending().await,
             }
             Work::default()
@@ -376,9 +376,8 @@ impl Driver {
 
     async fn save_snapshot(&mut self) {
         self.unsaved_steps = 0;
-        let (seq, state) = (self.core.state().seq(), self.core.snapshot());
         // Without one the next start takes longer, and that is all.
-        if let Err(error) = self.journal.save_snapshot(seq, state).await {
+        if let Err(error) = self.journal.save_snapshot(&self.core).await {
             tracing::warn!("no snapshot was saved: {error}");
         }
     }
@@ -392,7 +391,7 @@ impl Driver {
             }
         };
         let patience = async {
-            Timer::after(STOPPING).await;
+            Alarm::after(STOPPING).await;
         };
         stopped.or(patience).await;
     }

@@ -2,9 +2,10 @@
 
 use super::read::{MessageRow, Reader, Role};
 use super::schema::{self, SCHEMA, Schema};
+use super::snapshot::Snapshot;
 use super::thread::Writer;
 use super::{Asked, Fault, JournalError, Lookup, TokenError, TokenRow, Tokens, projection, read};
-use futures_lite::future::block_on;
+use openpista_core::Core;
 use openpista_core::effect::deliver::{Body, End};
 use openpista_core::effect::model::Reply;
 use openpista_core::effect::tool::{Clip, Exit, Ran, RunTool};
@@ -410,8 +411,8 @@ fn a_client_that_asks_again_is_told_what_became_of_its_message() {
     let _ = writer.commit(&asked_over_the_gateway()).unwrap();
     let token = Tokens::open(&dir.database()).unwrap().add("a").unwrap();
     let lookup = Lookup::open(&dir.database()).unwrap();
-    let identity = block_on(lookup.identify(token.expose())).unwrap().unwrap();
-    let ask = |origin, key| block_on(lookup.message(&identity, origin, key)).unwrap();
+    let identity = lookup.identify(token.expose()).unwrap().unwrap();
+    let ask = |origin, key| lookup.message(&identity, origin, key).unwrap();
     let over = |content: &str, is_error| {
         let content = content.to_owned();
         Some(Asked::Over { content, is_error })
@@ -508,19 +509,15 @@ fn tokens_are_managed_beside_a_running_daemon() {
     let beside = Tokens::open(&dir.database()).unwrap();
     let token = beside.add("laptop").unwrap();
     let lookup = Lookup::open(&dir.database()).unwrap();
-    let identity = block_on(lookup.identify(token.expose())).unwrap().unwrap();
+    let identity = lookup.identify(token.expose()).unwrap().unwrap();
     assert_eq!(identity.name, "laptop");
-    assert_eq!(block_on(lookup.stands(&identity)), Ok(true));
+    assert_eq!(lookup.stands(&identity), Ok(true));
     beside.revoke("laptop").unwrap();
-    assert_eq!(block_on(lookup.stands(&identity)), Ok(false));
-    assert_eq!(block_on(lookup.identify(token.expose())), Ok(None));
+    assert_eq!(lookup.stands(&identity), Ok(false));
+    assert_eq!(lookup.identify(token.expose()), Ok(None));
     assert_eq!(lookup.names(), Ok(Vec::new()));
     let other = beside.add("laptop").unwrap();
-    assert_eq!(
-        block_on(lookup.stands(&identity)),
-        Ok(false),
-        "of the old token"
-    );
+    assert_eq!(lookup.stands(&identity), Ok(false), "of the old token");
     assert_ne!(other, token);
     drop(opened);
 }
@@ -590,15 +587,16 @@ fn a_full_disk_is_told_and_nothing_confirmed_is_lost() {
 fn a_snapshot_is_kept_with_the_one_before_it_and_never_runs_ahead() {
     let dir = Dir::new();
     let mut writer = dir.writer();
+    let state = Snapshot::of(&Core::new());
     for seq in 1..=3 {
         let _ = writer.commit(&[line(seq, Vec::new())]).unwrap();
-        writer.save_snapshot(Seq(seq), b"state").unwrap();
+        writer.save_snapshot(Seq(seq), &state).unwrap();
     }
     let kept = dump(&writer.conn, "snapshots");
     assert_eq!(kept.len(), 2, "{kept:?}");
     assert!(kept[0].contains("Integer(2)") && kept[1].contains("Integer(3)"));
     assert_eq!(
-        writer.save_snapshot(Seq(4), b"state"),
+        writer.save_snapshot(Seq(4), &state),
         Err(JournalError::EarlySnapshot(Seq(4)))
     );
 }

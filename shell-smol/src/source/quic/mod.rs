@@ -18,6 +18,7 @@ mod exchange;
 mod front;
 mod greeting;
 pub mod local;
+pub(crate) mod runtime;
 pub(crate) mod stream;
 mod worker;
 
