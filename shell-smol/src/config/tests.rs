@@ -5,7 +5,7 @@ use super::*;
 use openpista_core::settings::Mode;
 use std::ffi::OsString;
 
-const EXAMPLE: &str = include_str!("../../../config.example.toml");
+const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 fn env(pairs: &'static [(&'static str, &'static str)]) -> Env {
     Env::read(|name| {
