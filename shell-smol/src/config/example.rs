@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// The example, with every key commented out.
-pub const EXAMPLE: &str = include_str!("../../../config.example.toml");
+pub const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 /// What stands above the example in a file that was made from it.
 const MADE: &str =

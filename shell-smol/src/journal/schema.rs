@@ -23,7 +23,7 @@ pub(super) struct Schema {
 
 /// Ours.
 pub(super) const SCHEMA: Schema = Schema {
-    newest: include_str!("../../../schema.sql"),
+    newest: include_str!("../../schema.sql"),
     upgrades: &[include_str!("upgrade/2.sql")],
 };
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The unit as it is packaged, for a program that is on the path.
-const PACKAGED: &str = include_str!("../../../../packaging/openpistacrab.service");
+const PACKAGED: &str = include_str!("../../../openpistacrab.service");
 
 /// Where systemd is, when it runs this machine.
 const RUNNING: &str = "/run/systemd/system";
