@@ -7,8 +7,8 @@
 
 use super::certificate::Certificate;
 use super::connection::{self, Close};
-use super::worker::Admits;
 use super::runtime::Runtime;
+use super::worker::Admits;
 use super::{ALPN, GatewayConfig, GatewayError, Shared};
 use async_io::Timer;
 use futures_lite::future;
