@@ -8,12 +8,12 @@
 //! The loop decides nothing. It ends when it is asked to ([`Handle::leave`]) and nothing is in
 //! flight, or the time that was given for that is up.
 
+use crate::alarm::Alarm;
 use crate::clock::Clock;
 use crate::effect::{Hands, Performer};
 use crate::journal::{Journal, JournalError, Opened};
 use crate::secret::Secrets;
 use async_channel::{Receiver, Sender};
-use async_io::Timer;
 use futures_lite::{FutureExt, future};
 use openpista_core::Core;
 use openpista_core::effect::deliver::Question;
@@ -303,7 +303,7 @@ impl Driver {
             .map(|(at, _)| self.clock.instant_of(at));
         let alarm = async {
             match due.into_iter().chain(ending.alarm()).min() {
-                Some(moment) => drop(Timer::at(moment).await),
+                Some(moment) => Alarm::at(moment).await,
                 None => future::pending().await,
             }
             Work::default()
@@ -463,7 +463,7 @@ impl Driver {
             }
         };
         let patience = async {
-            Timer::after(STOPPING).await;
+            Alarm::after(STOPPING).await;
         };
         stopped.or(patience).await;
     }

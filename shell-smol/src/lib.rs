@@ -6,6 +6,7 @@
 //! module a kind, each of which turns every error into an outcome. Whether something is done is
 //! never decided here.
 
+mod alarm;
 pub mod client;
 pub mod clock;
 pub mod command;

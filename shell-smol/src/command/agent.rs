@@ -2,6 +2,7 @@
 //! lives by, and `run` and `repl` when no daemon runs.
 
 use super::{Error, sandbox};
+use crate::alarm;
 use crate::config::Config;
 use crate::driver::{Driver, Handle};
 use crate::effect::Hands;
@@ -148,7 +149,7 @@ impl Agent {
         let driver = self.driver.run(self.settings);
         let both = future::try_zip(driver, async { Ok(front.await) });
         // Other threads wait for the system: this one only for them, which is cheaper.
-        let ended = future::block_on(self.executor.run(both));
+        let ended = alarm::block_on(self.executor.run(both));
         ended
             .map(|((), told)| told)
             .map_err(|error| Error::failed(error.to_string()))

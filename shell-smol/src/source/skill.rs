@@ -5,9 +5,9 @@
 //! folders takes less than a millisecond on a thread that then ends. A look that takes longer is
 //! taken less often, so that it never costs more than a small share of one processor.
 
+use crate::alarm::Alarm;
 use crate::driver::Handle;
 use crate::skill::{Broken, Skills, Tree};
-use async_io::Timer;
 use openpista_core::input::Input;
 use openpista_core::skill::Skill;
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ impl Watch {
     pub async fn watch(mut self, handle: Handle) {
         let mut pause = LOOK;
         loop {
-            Timer::after(pause).await;
+            Alarm::after(pause).await;
             let looked = blocking::unblock(move || {
                 let began = Instant::now();
                 let news = self.look();

@@ -3,9 +3,9 @@
 
 use super::clip::{Capture, keep_last};
 use super::process::{End, Launch, Process};
+use crate::alarm::Alarm;
 use crate::effect::Stop;
 use crate::secret::Secrets;
-use async_io::Timer;
 use async_process::{ChildStderr, ChildStdout};
 use futures_lite::future::{or, pending, yield_now, zip};
 use futures_lite::{AsyncRead, AsyncReadExt};
@@ -109,7 +109,7 @@ pub(in crate::effect) async fn run(
 async fn cause(process: &mut Process, timeout_ms: u64, stop: &Stop) -> Cause {
     let itself = async { Cause::Itself(process.ended().await) };
     let timed_out = async {
-        Timer::after(Duration::from_millis(timeout_ms)).await;
+        Alarm::after(Duration::from_millis(timeout_ms)).await;
         Cause::TimedOut
     };
     let stopped = async {
@@ -150,7 +150,7 @@ impl<P: Fn(Chunk)> Output<'_, P> {
     /// Reads to the end, but no longer than this.
     async fn read_for(&mut self, time: Duration) {
         let late = async {
-            Timer::after(time).await;
+            Alarm::after(time).await;
         };
         or(self.read(), late).await;
     }
@@ -191,7 +191,7 @@ impl<R: AsyncRead + Unpin> Stream<R> {
             let due = async {
                 match quiet {
                     true => pending().await,
-                    false => Timer::at(self.show_at).await,
+                    false => Alarm::at(self.show_at).await,
                 };
                 None
             };

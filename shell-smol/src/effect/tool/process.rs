@@ -1,7 +1,8 @@
 //! The daemon's side of a guarded command: starting it, hearing how it ends, ending it.
 
 use super::guard::{GRACE, HOLD, KILLING, NAME, Report, SUBCOMMAND};
-use async_io::{Async, Timer};
+use crate::alarm::Alarm;
+use async_io::Async;
 use async_process::unix::CommandExt;
 use async_process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use futures_lite::future::or;
@@ -133,7 +134,7 @@ impl Process {
     /// Waits until the guard has ended everything, and itself; kills what it could not.
     pub(super) async fn gone(&mut self) {
         let late = async {
-            Timer::after(ENDING).await;
+            Alarm::after(ENDING).await;
             None
         };
         if or(async { self.guard.status().await.ok() }, late)
