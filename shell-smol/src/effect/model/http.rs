@@ -2,13 +2,13 @@
 //!
 //! A request runs on a blocking thread that passes on what it reads; the caller waits for that as
 //! a future, so a stop or a timeout never waits for a socket. A thread that nobody listens to any
-//! more ends at the next byte, or at the call's deadline. Connections are kept and shared by all
-//! calls. Redirects are not followed: the key goes to the configured server alone.
+//! more ends at the next byte, or when what it waits for has taken a call's time. Connections are
+//! kept and shared by all calls. Redirects are not followed: the key goes to the configured server alone.
 
 use super::provider::{ProviderError, checked};
+use crate::alarm::Alarm;
 use crate::secret::Secret;
 use async_channel::{Receiver, Sender};
-use async_io::Timer;
 use futures_lite::future;
 use openpista_core::effect::Chunk;
 use openpista_core::effect::model::{ModelFault, Reply};
@@ -186,7 +186,7 @@ impl Answer {
             false => self.deadline,
         };
         let late = async {
-            Timer::at(until).await;
+            Alarm::at(until).await;
             Err(ModelFault::TimedOut)
         };
         let event = async {
@@ -239,8 +239,13 @@ impl Server {
         }
         let post = post.header(header::CONTENT_TYPE, "application/json");
         let post = post.header(header::ACCEPT, "text/event-stream, application/json");
-        let post = post.config().timeout_global(Some(timeout)).build();
-        let response = post.send(request)?;
+        // Each part has a bound. One for all of them would have ureq look the host up on yet another
+        // thread, at every call.
+        let part = Some(timeout);
+        let post = post.config();
+        let post = post.timeout_send_request(part).timeout_send_body(part);
+        let post = post.timeout_recv_response(part).timeout_recv_body(part);
+        let response = post.build().send(request)?;
         let text = |name| {
             let value = response.headers().get(name);
             value
@@ -273,7 +278,7 @@ impl Server {
     fn explain(&self, error: ureq::Error) -> ModelFault {
         let host = &self.host;
         let message = match error {
-            ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
+            ureq::Error::Timeout(Timeout::Connect) => {
                 format!("no connection to {host} within {} s", CONNECT.as_secs())
             }
             ureq::Error::Timeout(_) => return ModelFault::TimedOut,
@@ -362,7 +367,6 @@ fn agent(uri: &Uri) -> Agent {
         .max_redirects(0)
         .max_redirects_will_error(false)
         .timeout_connect(Some(CONNECT))
-        .timeout_resolve(Some(CONNECT))
         .input_buffer_size(BUFFER_BYTES)
         .output_buffer_size(BUFFER_BYTES)
         .max_idle_connections(64)
