@@ -8,9 +8,9 @@ use super::error::JournalError;
 use super::token::{self, Tokens};
 use super::{int, schema};
 use openpista_core::id::Seq;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// The beginnings of the origins that ask again.
 const ASKING: [&str; 2] = ["quic:", "cli:"];
@@ -77,12 +77,13 @@ pub enum Asked {
     },
 }
 
-/// Looks things up in the journal for the gateway, while the journal's thread writes it. Cheap to
-/// clone; the reading itself is done on a thread that may block.
-#[derive(Clone, Debug)]
+/// Looks things up in the journal for the gateway, while the journal's thread writes it. Whoever
+/// asks waits for the answer: a few pages out of memory take less than to have another thread read
+/// them would.
+#[derive(Debug)]
 pub struct Lookup {
-    conn: Arc<Mutex<Connection>>,
-    path: Arc<PathBuf>,
+    conn: Mutex<Connection>,
+    path: PathBuf,
 }
 
 impl Lookup {
@@ -93,8 +94,8 @@ impl Lookup {
     pub fn open(path: &Path) -> Result<Lookup, JournalError> {
         let conn = schema::open_read_only(path, &schema::SCHEMA)?;
         Ok(Lookup {
-            conn: Arc::new(Mutex::new(conn)),
-            path: Arc::new(path.to_owned()),
+            conn: Mutex::new(conn),
+            path: path.to_owned(),
         })
     }
 
@@ -103,36 +104,30 @@ impl Lookup {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn message(
+    pub fn message(
         &self,
         token: &Identity,
         origin: &str,
         key: &str,
     ) -> Result<Option<Asked>, JournalError> {
-        let (token, origin, key) = (token.clone(), origin.to_owned(), key.to_owned());
-        self.read(move |conn| match token.stands(conn)? {
-            true => asked(conn, &origin, &key).map(Some),
-            false => Ok(None),
-        })
-        .await
+        self.read(|conn| asked(conn, token, origin, key))
     }
 
     /// The token is valid still.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn stands(&self, token: &Identity) -> Result<bool, JournalError> {
-        let token = token.clone();
-        self.read(move |conn| token.stands(conn)).await
+    pub fn stands(&self, token: &Identity) -> Result<bool, JournalError> {
+        self.read(|conn| token.stands(conn))
     }
 
     /// Whose token this is, if it is a valid one.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn identify(&self, token: &str) -> Result<Option<Identity>, JournalError> {
+    pub fn identify(&self, token: &str) -> Result<Option<Identity>, JournalError> {
         let hash = token::hash(token);
-        self.read(move |conn| Tokens::identify(conn, hash)).await
+        self.read(|conn| Tokens::identify(conn, hash))
     }
 
     /// The names that have a valid token.
@@ -140,23 +135,17 @@ impl Lookup {
     /// # Errors
     /// When they cannot be read.
     pub fn names(&self) -> Result<Vec<String>, JournalError> {
-        let conn = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = Tokens::rows(&conn);
-        let rows = rows.map_err(|error| JournalError::database(&self.path, &error))?;
+        let rows = self.read(Tokens::rows)?;
         let valid = rows.into_iter().filter(|row| row.revoked_at.is_none());
         Ok(valid.map(|row| row.name).collect())
     }
 
-    async fn read<T: Send + 'static>(
+    fn read<T>(
         &self,
-        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, JournalError> {
-        let this = self.clone();
-        blocking::unblock(move || {
-            let conn = this.conn.lock().unwrap_or_else(PoisonError::into_inner);
-            read(&conn).map_err(|error| JournalError::database(&this.path, &error))
-        })
-        .await
+        let conn = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
+        read(&conn).map_err(|error| JournalError::database(&self.path, &error))
     }
 }
 
@@ -178,14 +167,25 @@ impl Identity {
     }
 }
 
-fn asked(conn: &Connection, origin: &str, key: &str) -> rusqlite::Result<Asked> {
-    let found = conn
-        .prepare_cached("SELECT content, is_error FROM responses WHERE origin = ?1 AND key = ?2")?
-        .query_row([origin, key], |row| {
-            let content: Option<String> = row.get(0)?;
-            let is_error = row.get(1)?;
-            Ok(content.map_or(Asked::Pending, |content| Asked::Over { content, is_error }))
+fn asked(
+    conn: &Connection,
+    token: &Identity,
+    origin: &str,
+    key: &str,
+) -> rusqlite::Result<Option<Asked>> {
+    conn.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM tokens \
+         WHERE name = ?1 AND hash = ?2 AND revoked_at IS NULL), is_error, content \
+         FROM (SELECT 1) LEFT JOIN responses ON origin = ?3 AND key = ?4",
+    )?
+    .query_row(params![token.name, token.hash, origin, key], |row| {
+        let (stands, known) = (row.get(0)?, row.get::<_, Option<bool>>(1)?);
+        let content: Option<String> = row.get(2)?;
+        Ok(match (stands, known, content) {
+            (false, ..) => None,
+            (true, None, _) => Some(Asked::New),
+            (true, Some(_), None) => Some(Asked::Pending),
+            (true, Some(is_error), Some(content)) => Some(Asked::Over { content, is_error }),
         })
-        .optional()?;
-    Ok(found.unwrap_or(Asked::New))
+    })
 }

@@ -410,8 +410,8 @@ fn a_client_that_asks_again_is_told_what_became_of_its_message() {
     let _ = writer.commit(&asked_over_the_gateway()).unwrap();
     let token = Tokens::open(&dir.database()).unwrap().add("a").unwrap();
     let lookup = Lookup::open(&dir.database()).unwrap();
-    let identity = block_on(lookup.identify(token.expose())).unwrap().unwrap();
-    let ask = |origin, key| block_on(lookup.message(&identity, origin, key)).unwrap();
+    let identity = lookup.identify(token.expose()).unwrap().unwrap();
+    let ask = |origin, key| lookup.message(&identity, origin, key).unwrap();
     let over = |content: &str, is_error| {
         let content = content.to_owned();
         Some(Asked::Over { content, is_error })
@@ -508,19 +508,15 @@ fn tokens_are_managed_beside_a_running_daemon() {
     let beside = Tokens::open(&dir.database()).unwrap();
     let token = beside.add("laptop").unwrap();
     let lookup = Lookup::open(&dir.database()).unwrap();
-    let identity = block_on(lookup.identify(token.expose())).unwrap().unwrap();
+    let identity = lookup.identify(token.expose()).unwrap().unwrap();
     assert_eq!(identity.name, "laptop");
-    assert_eq!(block_on(lookup.stands(&identity)), Ok(true));
+    assert_eq!(lookup.stands(&identity), Ok(true));
     beside.revoke("laptop").unwrap();
-    assert_eq!(block_on(lookup.stands(&identity)), Ok(false));
-    assert_eq!(block_on(lookup.identify(token.expose())), Ok(None));
+    assert_eq!(lookup.stands(&identity), Ok(false));
+    assert_eq!(lookup.identify(token.expose()), Ok(None));
     assert_eq!(lookup.names(), Ok(Vec::new()));
     let other = beside.add("laptop").unwrap();
-    assert_eq!(
-        block_on(lookup.stands(&identity)),
-        Ok(false),
-        "of the old token"
-    );
+    assert_eq!(lookup.stands(&identity), Ok(false), "of the old token");
     assert_ne!(other, token);
     drop(opened);
 }

@@ -174,7 +174,7 @@ async fn authenticate(
         Greeting::Client {
             token: Token(token),
             name,
-        } => match shared.lookup.identify(&token).await {
+        } => match shared.lookup.identify(&token) {
             Ok(Some(identity)) => return Ok((identity, name, send)),
             Ok(None) => {
                 "The token is not valid. `openpistacrab token add NAME` makes one.".to_owned()

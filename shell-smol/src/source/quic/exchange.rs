@@ -119,7 +119,7 @@ async fn order(stream: &mut Stream, frame: ClientFrame) -> Result<(), Broken> {
     if stream.frames.is_early() && !client.confirmed().await {
         return Ok(());
     }
-    match client.shared.lookup.stands(&client.identity).await {
+    match client.shared.lookup.stands(&client.identity) {
         Ok(true) => match client.shared.handle.objection(&order).await {
             Some(refusal) => return stream.refuse(refusal.reason()).await,
             None => client.shared.handle.send(Input::Order(order)).await,
@@ -183,9 +183,7 @@ impl Exchange<'_> {
     async fn begin(&mut self) -> Result<bool, Broken> {
         let client = Arc::clone(&self.stream.client);
         let lookup = &client.shared.lookup;
-        let known = lookup
-            .message(&client.identity, &client.origin, &self.sent.id)
-            .await;
+        let known = lookup.message(&client.identity, &client.origin, &self.sent.id);
         match known {
             Ok(Some(Asked::Over { content, is_error })) => {
                 self.accept().await?;
