@@ -5,14 +5,15 @@
 //! resumes its session, and what it then sends first goes out at once, as early data.
 
 use crate::secret::Secret;
+use crate::source::quic::runtime::Runtime;
 use crate::source::quic::stream::{self, Broken, Frames};
 use crate::source::quic::{ALPN, Fingerprint};
 use openpista_core::id::ApprovalId;
 use openpista_core::wire::frame::{ClientFrame, Decision, MAX_FRAME_BYTES, ServerFrame, Token};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
-    Connection, ConnectionError, Endpoint, EndpointConfig, SendStream, SmolRuntime,
-    TransportConfig, TransportErrorCode, ZeroRttAccepted,
+    Connection, ConnectionError, Endpoint, EndpointConfig, SendStream, TransportConfig,
+    TransportErrorCode, ZeroRttAccepted,
 };
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
@@ -149,7 +150,7 @@ impl Client {
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let socket = UdpSocket::bind(local).map_err(|error| failed(&error))?;
-        let runtime = Arc::new(SmolRuntime);
+        let runtime = Arc::new(Runtime);
         let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, runtime)
             .map_err(|error| failed(&error))?;
         let connecting = endpoint

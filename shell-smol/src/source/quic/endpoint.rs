@@ -7,13 +7,13 @@
 
 use super::certificate::Certificate;
 use super::connection::{self, Close};
+use super::runtime::Runtime;
 use super::{ALPN, GatewayConfig, GatewayError, Shared};
 use async_io::Timer;
 use futures_lite::future;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    Connection, Endpoint, EndpointConfig, Incoming, ServerConfig, SmolRuntime, TransportConfig,
-    VarInt,
+    Connection, Endpoint, EndpointConfig, Incoming, ServerConfig, TransportConfig, VarInt,
 };
 use rustls::server::ServerSessionMemoryCache;
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ pub(super) fn bind(
     let bind_failed = |error| GatewayError::bind(config.listen, &error);
     let server = server_config(config, certificate)?;
     let socket = UdpSocket::bind(config.listen).map_err(bind_failed)?;
-    let runtime = Arc::new(SmolRuntime);
+    let runtime = Arc::new(Runtime);
     Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime).map_err(bind_failed)
 }
 

@@ -17,6 +17,7 @@ mod exchange;
 mod front;
 mod greeting;
 pub mod local;
+pub(crate) mod runtime;
 pub(crate) mod stream;
 
 pub use certificate::{BadFingerprint, CERTIFICATE_FILE, Fingerprint, KEY_FILE};
