@@ -58,12 +58,16 @@ const FORMAT: u32 = 1;
 impl Core {
     /// The state of the moment as bytes: `{"format":1,"state":…}`. Equal states give equal bytes.
     pub fn snapshot(&self) -> Vec<u8> {
-        let snapshot = Snapshot {
+        // Only a map whose keys are not strings fails to be written, and the state has none.
+        serde_json::to_vec(&self.to_snapshot()).unwrap_or_default()
+    }
+
+    /// The same, for whoever writes it as JSON piece by piece.
+    pub fn to_snapshot(&self) -> impl Serialize {
+        Snapshot {
             format: FORMAT,
             state: &self.state,
-        };
-        // Only a map whose keys are not strings fails to be written, and the state has none.
-        serde_json::to_vec(&snapshot).unwrap_or_default()
+        }
     }
 
     /// Rebuilds the core from a snapshot (or nothing) and the steps after it, oldest first.

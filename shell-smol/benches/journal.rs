@@ -111,8 +111,7 @@ impl Daemon {
             *unsaved += steps;
             if *unsaved >= SNAPSHOT_STEPS {
                 *unsaved = 0;
-                let state = self.core.snapshot();
-                let saved = self.journal.save_snapshot(self.core.state().seq(), state);
+                let saved = self.journal.save_snapshot(&self.core);
                 block_on(saved).expect("a snapshot");
             }
         }
@@ -268,12 +267,9 @@ fn restore() {
 fn snapshot(database: &Path) -> String {
     let Opened { journal, core, .. } = Journal::open(database).expect("it restores");
     let began = Instant::now();
-    let state = core.snapshot();
+    let saving = journal.save_snapshot(&core);
     let made = began.elapsed();
-    let saved = Samples::one(|| {
-        let saved = journal.save_snapshot(core.state().seq(), state);
-        block_on(saved).expect("a snapshot");
-    });
+    let saved = Samples::one(|| block_on(saving).expect("a snapshot"));
     drop(journal);
     // The journal stays as it was: the next run restores with the same tail.
     let conn = Connection::open(database).expect("a database");

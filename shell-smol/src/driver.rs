@@ -447,9 +447,8 @@ impl Driver {
 
     async fn save_snapshot(&mut self) {
         self.unsaved_steps = 0;
-        let (seq, state) = (self.core.state().seq(), self.core.snapshot());
         // Without one the next start takes longer, and that is all.
-        if let Err(error) = self.journal.save_snapshot(seq, state).await {
+        if let Err(error) = self.journal.save_snapshot(&self.core).await {
             tracing::warn!("no snapshot was saved: {error}");
         }
     }

@@ -18,6 +18,7 @@ mod redact;
 mod response;
 mod restore;
 mod schema;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -33,8 +34,8 @@ pub use token::{TokenError, TokenRow, Tokens};
 use async_channel::{Receiver, Sender};
 use openpista_core::Core;
 use openpista_core::gate::Receipt;
-use openpista_core::id::Seq;
 use openpista_core::replay::Line;
+use snapshot::Snapshot;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,17 +136,17 @@ impl Journal {
         answer(self.ask(|answer| Request::Commit(lines, answer)))
     }
 
-    /// Saves [`Core::snapshot`] of the moment after step `seq`, which must be durable. The two
-    /// latest are kept. Costs a sync of the disk of its own, so do it rarely.
+    /// Saves [`Core::snapshot`] of this moment, whose last step must be durable. The two latest are
+    /// kept. Costs a sync of the disk of its own, so do it rarely.
     ///
     /// # Errors
     /// When it could not be saved, which harms nothing but the speed of the next start.
     pub fn save_snapshot(
         &self,
-        seq: Seq,
-        state: Vec<u8>,
+        core: &Core,
     ) -> impl Future<Output = Result<(), JournalError>> + Send + use<> {
-        answer(self.ask(|answer| Request::Snapshot(seq, state, answer)))
+        let (seq, snapshot) = (core.state().seq(), Snapshot::of(core));
+        answer(self.ask(|answer| Request::Snapshot(seq, snapshot, answer)))
     }
 
     /// How many commits of steps this process has made durable.

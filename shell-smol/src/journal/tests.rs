@@ -2,9 +2,11 @@
 
 use super::read::{MessageRow, Reader, Role};
 use super::schema::{self, SCHEMA, Schema};
+use super::snapshot::Snapshot;
 use super::thread::Writer;
 use super::{Asked, Fault, JournalError, Lookup, TokenError, TokenRow, Tokens, projection, read};
 use futures_lite::future::block_on;
+use openpista_core::Core;
 use openpista_core::effect::deliver::{Body, End};
 use openpista_core::effect::model::Reply;
 use openpista_core::effect::tool::{Clip, Exit, Ran, RunTool};
@@ -586,15 +588,16 @@ fn a_full_disk_is_told_and_nothing_confirmed_is_lost() {
 fn a_snapshot_is_kept_with_the_one_before_it_and_never_runs_ahead() {
     let dir = Dir::new();
     let mut writer = dir.writer();
+    let state = Snapshot::of(&Core::new());
     for seq in 1..=3 {
         let _ = writer.commit(&[line(seq, Vec::new())]).unwrap();
-        writer.save_snapshot(Seq(seq), b"state").unwrap();
+        writer.save_snapshot(Seq(seq), &state).unwrap();
     }
     let kept = dump(&writer.conn, "snapshots");
     assert_eq!(kept.len(), 2, "{kept:?}");
     assert!(kept[0].contains("Integer(2)") && kept[1].contains("Integer(3)"));
     assert_eq!(
-        writer.save_snapshot(Seq(4), b"state"),
+        writer.save_snapshot(Seq(4), &state),
         Err(JournalError::EarlySnapshot(Seq(4)))
     );
 }

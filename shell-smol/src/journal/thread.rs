@@ -5,6 +5,7 @@
 //! to end.
 
 use super::error::JournalError;
+use super::snapshot::Snapshot;
 use super::{int, projection};
 use async_channel::{Receiver, Sender};
 use openpista_core::gate::Receipt;
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What the thread is asked to do, and where the answer goes.
 pub(super) enum Request {
     Commit(Vec<Line>, Sender<Result<Receipt, JournalError>>),
-    Snapshot(Seq, Vec<u8>, Sender<Result<(), JournalError>>),
+    Snapshot(Seq, Snapshot, Sender<Result<(), JournalError>>),
 }
 
 /// The writing end of the database.
@@ -41,8 +42,8 @@ impl Writer {
                 Request::Commit(lines, answer) => {
                     let _ = answer.try_send(self.commit(&lines));
                 }
-                Request::Snapshot(seq, state, answer) => {
-                    let _ = answer.try_send(self.save_snapshot(seq, &state));
+                Request::Snapshot(seq, snapshot, answer) => {
+                    let _ = answer.try_send(self.save_snapshot(seq, &snapshot));
                 }
             }
         }
@@ -66,11 +67,16 @@ impl Writer {
 
     /// Writes a snapshot and forgets all but the latest two. A failure harms nothing: the records
     /// are the truth.
-    pub(super) fn save_snapshot(&mut self, seq: Seq, state: &[u8]) -> Result<(), JournalError> {
+    pub(super) fn save_snapshot(
+        &mut self,
+        seq: Seq,
+        snapshot: &Snapshot,
+    ) -> Result<(), JournalError> {
         if seq > self.durable {
             return Err(JournalError::EarlySnapshot(seq));
         }
-        replace_snapshot(&mut self.conn, seq, state)
+        snapshot
+            .replace(&mut self.conn, seq)
             .map_err(|error| JournalError::database(&self.path, &error))
     }
 }
@@ -96,18 +102,4 @@ fn write(conn: &mut Connection, began_unix_ms: u64, lines: &[Line]) -> rusqlite:
 pub(super) fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-}
-
-fn replace_snapshot(conn: &mut Connection, seq: Seq, state: &[u8]) -> rusqlite::Result<()> {
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    tx.execute(
-        "INSERT OR REPLACE INTO snapshots (seq, state) VALUES (?1, ?2)",
-        params![int(seq.0), state],
-    )?;
-    tx.execute(
-        "DELETE FROM snapshots WHERE seq NOT IN \
-         (SELECT seq FROM snapshots ORDER BY seq DESC LIMIT 2)",
-        [],
-    )?;
-    tx.commit()
 }

@@ -125,7 +125,7 @@ impl Bench {
     /// Saves a snapshot of this moment.
     pub(crate) fn snapshot(&self) -> Seq {
         let seq = self.core.state().seq();
-        let saved = self.journal.save_snapshot(seq, self.core.snapshot());
+        let saved = self.journal.save_snapshot(&self.core);
         futures_lite::future::block_on(saved).unwrap();
         seq
     }
