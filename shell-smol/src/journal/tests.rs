@@ -5,7 +5,6 @@ use super::schema::{self, SCHEMA, Schema};
 use super::snapshot::Snapshot;
 use super::thread::Writer;
 use super::{Asked, Fault, JournalError, Lookup, TokenError, TokenRow, Tokens, projection, read};
-use futures_lite::future::block_on;
 use openpista_core::Core;
 use openpista_core::effect::deliver::{Body, End};
 use openpista_core::effect::model::Reply;
