@@ -237,6 +237,15 @@ fn a_mark_and_line_ends_of_windows_change_nothing() {
     assert_eq!(SkillFile::parse(windows.as_bytes(), "a").unwrap(), expected);
 }
 
+/// Found by fuzzing: what was read had line ends of Windows again.
+#[test]
+fn a_file_that_was_turned_into_one_of_windows_twice_reads_the_same() {
+    let text = "---\nname: a\ndescription: x\n---\nbody\n\nmore\n";
+    let expected = SkillFile::parse(text.as_bytes(), "a").unwrap();
+    let twice = text.replace('\n', "\r\r\n");
+    assert_eq!(SkillFile::parse(twice.as_bytes(), "a").unwrap(), expected);
+}
+
 /// The ways to write a text.
 #[derive(Clone, Copy, Debug)]
 enum Style {

@@ -177,7 +177,7 @@ fn split(text: &str) -> Result<(Vec<&str>, String), SkillError> {
     let mut front = Vec::new();
     while let Some(line) = next_line(&mut rest) {
         if fence(line) {
-            return Ok((front, rest.replace("\r\n", "\n")));
+            return Ok((front, unix(rest)));
         }
         front.push(line);
     }
@@ -191,5 +191,11 @@ fn next_line<'a>(rest: &mut &'a str) -> Option<&'a str> {
         None => (*rest, ""),
     };
     *rest = after;
-    Some(line.strip_suffix('\r').unwrap_or(line))
+    Some(line.trim_end_matches('\r'))
+}
+
+/// With line feeds at the ends of lines: a file that was turned twice has several `\r` there.
+fn unix(text: &str) -> String {
+    let lines = text.split('\n').map(|line| line.trim_end_matches('\r'));
+    lines.collect::<Vec<_>>().join("\n")
 }
