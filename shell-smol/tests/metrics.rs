@@ -2,6 +2,7 @@
 
 mod support;
 
+use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -28,7 +29,7 @@ fn daemon() -> (Server, Home, Daemon) {
     let home = Home::with(&format!(
         "[gateway]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n\
          [policy]\nmode = \"full\"\n\
-         [agent]\nprovider = \"custom\"\napi_key = \"sk-sesame\"\nbase_url = \"{}\"\n",
+         [agent]\nprovider = \"custom\"\nmodel = \"m\"\napi_key = \"sk-sesame\"\nbase_url = \"{}\"\n",
         server.base_url()
     ));
     let daemon = Daemon::of(&home);
@@ -94,7 +95,7 @@ fn what_happens_is_counted_by_what_came_of_it() {
         ("openpista_turns_total{end=\"replied\"}", "1"),
         ("openpista_turns_total{end=\"failed\"}", "1"),
         (
-            "openpista_messages_total{channel=\"quic\",result=\"accepted\"}",
+            "openpista_messages_total{channel=\"cli\",result=\"accepted\"}",
             "2",
         ),
         (
@@ -110,7 +111,7 @@ fn what_happens_is_counted_by_what_came_of_it() {
             "1",
         ),
         (
-            "openpista_deliveries_total{channel=\"quic\",end=\"ok\"}",
+            "openpista_deliveries_total{channel=\"cli\",end=\"ok\"}",
             "2",
         ),
         ("openpista_queue_depth{queue=\"turns\"}", "0"),
@@ -213,4 +214,35 @@ fn nothing_listens_unless_it_is_asked_to_and_a_taken_address_is_said() {
         ended.err.contains(&expected) && ended.err.contains("choose another"),
         "{ended:?}"
     );
+}
+
+#[test]
+fn a_log_of_objects_names_sessions_and_effects_and_no_secret() {
+    let (_server, home, first) = daemon();
+    assert_eq!(first.stop().code, Some(0));
+    let mut command = home.program(&["--log", "debug", "--log-format", "json", "start"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let daemon = Daemon::by(command);
+    assert_eq!(home.run(&["run", "-e", "please"]).code, Some(0));
+    let ended = daemon.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let lines = ended
+        .err
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+    let about_effects: Vec<Value> = lines
+        .filter(|line| line["span"]["effect"].is_string())
+        .collect();
+    let tool = about_effects
+        .iter()
+        .find(|line| line["message"] == "system.run ended");
+    let tool = tool.unwrap_or_else(|| panic!("no tool in {about_effects:#?}"));
+    assert_eq!(tool["span"]["session"], "cli:local");
+    for word in ["please", "secret-word", "sesame"] {
+        assert!(
+            !ended.err.contains(word),
+            "{word} is nobody's business:\n{}",
+            ended.err
+        );
+    }
 }

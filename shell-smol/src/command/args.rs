@@ -6,7 +6,7 @@ pub use super::request::{
     AdmitOptions, Command, ExportOptions, Globals, InitOptions, Parsed, Place, ReplOptions,
     ReplayOptions, RunOptions, SessionsOptions, TokenOptions,
 };
-use super::table::{COMMANDS, GLOBAL, LEVELS, Opt, SHELLS, Spec, Takes, names};
+use super::table::{COMMANDS, FORMATS, GLOBAL, LEVELS, Opt, SHELLS, Spec, Takes, names};
 use crate::config::key::{MODE_NAMES, nearest};
 use crate::config::{Locations, Provider};
 use lexopt::Arg;
@@ -213,7 +213,11 @@ impl Words {
             config: self.values.remove("config").map(Into::into),
             data_dir: self.values.remove("data-dir").map(Into::into),
         };
-        Globals { locations, log }
+        Globals {
+            locations,
+            log,
+            log_json: self.one_of("log-format", &FORMATS) == Some("json"),
+        }
     }
 
     fn init(&mut self) -> Result<InitOptions, UsageError> {

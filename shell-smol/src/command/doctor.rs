@@ -197,6 +197,7 @@ fn workspace(config: &Config) -> Finding {
         Some(why) => fault(
             subject,
             format!("{why}\nuntil then nothing runs in a sandbox"),
+            "set `workspace` under [skills] to a folder without the data directory",
         ),
         None => folder(subject, &config.workspace),
     }

@@ -111,7 +111,7 @@ pub(crate) fn keep_private() {
 }
 
 fn carry_out(globals: &Globals, command: Command) -> Result<ExitCode, Error> {
-    log_to_stderr(globals.log);
+    log_to_stderr(globals);
     let Globals { locations, .. } = globals;
     let env = Env::of_process();
     let load = || Config::load(locations, &env);
@@ -177,15 +177,18 @@ pub fn print(text: &str) -> Result<ExitCode, Error> {
     }
 }
 
-fn log_to_stderr(level: &str) {
-    let level = level
-        .parse()
-        .unwrap_or(tracing_subscriber::filter::LevelFilter::WARN);
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && !no_color())
-        .init();
+fn log_to_stderr(globals: &Globals) {
+    let level = globals.log.parse();
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level.unwrap_or(tracing_subscriber::filter::LevelFilter::WARN))
+        .with_writer(std::io::stderr);
+    match globals.log_json {
+        true => log.json().flatten_event(true).with_span_list(false).init(),
+        false => {
+            let is_terminal = std::io::stderr().is_terminal();
+            log.with_ansi(is_terminal && !no_color()).init();
+        }
+    }
 }
 
 /// The person wants no colours: `NO_COLOR` is set and not empty.

@@ -19,6 +19,8 @@ pub struct Globals {
     pub locations: Locations,
     /// `--log`: one of the levels.
     pub log: &'static str,
+    /// `--log-format json`.
+    pub log_json: bool,
 }
 
 /// A command with its options.

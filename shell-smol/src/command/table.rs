@@ -15,6 +15,9 @@ pub(super) const ABOUT: &str = "lets a language model work on this computer for 
 /// What `--log` takes, from the quietest to the loudest.
 pub(super) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
+/// What `--log-format` takes.
+pub(super) const FORMATS: [&str; 2] = ["text", "json"];
+
 /// The shells that completions are made for.
 pub(super) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
@@ -135,6 +138,12 @@ pub(super) static GLOBAL: &[Opt] = &[
         "LEVEL",
         Takes::OneOf(&LEVELS),
         "off, error, warn (default), info, debug or trace, on stderr",
+    ),
+    opt(
+        "log-format",
+        "FORMAT",
+        Takes::OneOf(&FORMATS),
+        "text (default), or json, one object a line",
     ),
     short('h', flag("help", "show help, for the program or a command")),
     short('V', flag("version", "show the version")),

@@ -50,6 +50,7 @@ impl Dir {
             path,
             poisoned: false,
             commits: Arc::default(),
+            sync_ns: Default::default(),
         }
     }
 }

@@ -45,17 +45,27 @@ struct Measures {
     steps: IntCounter,
     messages: IntCounterVec,
     turns: IntCounterVec,
+    in_doubt: IntCounter,
+    commits: Histogram,
+    syncs: Histogram,
+    polls: IntCounterVec,
+    effects: Effects,
+    gauges: Gauges,
+}
+
+/// Of what is done in the world.
+struct Effects {
     model_calls: HistogramVec,
     tokens: IntCounterVec,
     tool_calls: HistogramVec,
     sandbox_uses: HistogramVec,
     deliveries: IntCounterVec,
-    in_doubt: IntCounter,
-    commits: Histogram,
-    syncs: Histogram,
-    polls: IntCounterVec,
+}
+
+/// Of the moment.
+struct Gauges {
     inputs: IntGauge,
-    depths: IntGaugeVec,
+    queues: IntGaugeVec,
     sessions: IntGauge,
     sandboxes: IntGaugeVec,
 }
@@ -95,34 +105,6 @@ impl Metrics {
                 &["channel", "result"],
             ),
             turns: make.counters("openpista_turns_total", "Turns by their end.", &["end"]),
-            model_calls: make.times(
-                "openpista_model_call_duration_seconds",
-                "Calls of the model, by provider and by the HTTP status or what came instead.",
-                &["provider", "code"],
-                &WORK,
-            ),
-            tokens: make.counters(
-                "openpista_model_tokens_total",
-                "Tokens as the provider counts them.",
-                &["provider", "direction"],
-            ),
-            tool_calls: make.times(
-                "openpista_tool_call_duration_seconds",
-                "Calls of tools that run as programs or in sandboxes, by tool and end.",
-                &["tool", "end"],
-                &WORK,
-            ),
-            sandbox_uses: make.times(
-                "openpista_sandbox_use_duration_seconds",
-                "Making, using and removing sandboxes, by engine, action and end.",
-                &["engine", "action", "end"],
-                &WORK,
-            ),
-            deliveries: make.counters(
-                "openpista_deliveries_total",
-                "Tries to show something to a person, by channel and end.",
-                &["channel", "end"],
-            ),
             in_doubt: make.counter(
                 "openpista_effects_in_doubt_total",
                 "Effects that may or may not have happened before a crash.",
@@ -140,21 +122,8 @@ impl Metrics {
                 "Times a channel's server was asked for messages, by channel and result.",
                 &["channel", "result"],
             ),
-            inputs: make.gauge(
-                "openpista_inputs_waiting",
-                "What came in and was not looked at yet.",
-            ),
-            depths: make.gauges(
-                "openpista_queue_depth",
-                "How much waits or goes on, by what it is.",
-                &["queue"],
-            ),
-            sessions: make.gauge("openpista_sessions", "Sessions that were ever opened."),
-            sandboxes: make.gauges(
-                "openpista_sandboxes",
-                "Sandboxes that stand, by engine and state.",
-                &["engine", "state"],
-            ),
+            effects: Effects::new(&make),
+            gauges: Gauges::new(&make),
             registry: make.0,
         }))
     }
@@ -245,6 +214,63 @@ impl From<&Op> for Kind {
     }
 }
 
+impl Effects {
+    fn new(make: &Maker) -> Effects {
+        Effects {
+            model_calls: make.times(
+                "openpista_model_call_duration_seconds",
+                "Calls of the model, by provider and by the HTTP status or what came instead.",
+                &["provider", "code"],
+                &WORK,
+            ),
+            tokens: make.counters(
+                "openpista_model_tokens_total",
+                "Tokens as the provider counts them.",
+                &["provider", "direction"],
+            ),
+            tool_calls: make.times(
+                "openpista_tool_call_duration_seconds",
+                "Calls of tools that run as programs or in sandboxes, by tool and end.",
+                &["tool", "end"],
+                &WORK,
+            ),
+            sandbox_uses: make.times(
+                "openpista_sandbox_use_duration_seconds",
+                "Making, using and removing sandboxes, by engine, action and end.",
+                &["engine", "action", "end"],
+                &WORK,
+            ),
+            deliveries: make.counters(
+                "openpista_deliveries_total",
+                "Tries to show something to a person, by channel and end.",
+                &["channel", "end"],
+            ),
+        }
+    }
+}
+
+impl Gauges {
+    fn new(make: &Maker) -> Gauges {
+        Gauges {
+            inputs: make.gauge(
+                "openpista_inputs_waiting",
+                "What came in and was not looked at yet.",
+            ),
+            queues: make.gauges(
+                "openpista_queue_depth",
+                "How much waits or goes on, by what it is.",
+                &["queue"],
+            ),
+            sessions: make.gauge("openpista_sessions", "Sessions that were ever opened."),
+            sandboxes: make.gauges(
+                "openpista_sandboxes",
+                "Sandboxes that stand, by engine and state.",
+                &["engine", "state"],
+            ),
+        }
+    }
+}
+
 impl Measures {
     fn decided(&self, record: &Record) {
         match record {
@@ -259,7 +285,10 @@ impl Measures {
                 let directions = [("in", reply.usage.prompt), ("out", reply.usage.completion)];
                 for (direction, tokens) in directions {
                     let labels = [self.provider.as_str(), direction];
-                    self.tokens.with_label_values(&labels).inc_by(tokens);
+                    self.effects
+                        .tokens
+                        .with_label_values(&labels)
+                        .inc_by(tokens);
                 }
             }
             Record::Doubted { .. } => self.in_doubt.inc(),
@@ -278,7 +307,10 @@ impl Measures {
             (Kind::Model, Outcome::Model(outcome)) => {
                 let code = model_code(outcome);
                 let labels = [self.provider.as_str(), &code];
-                self.model_calls.with_label_values(&labels).observe(seconds);
+                self.effects
+                    .model_calls
+                    .with_label_values(&labels)
+                    .observe(seconds);
             }
             (Kind::Tool(tool), Outcome::Tool(outcome)) => {
                 self.tool(tool, tool_end(outcome), seconds);
@@ -286,7 +318,8 @@ impl Measures {
             (Kind::Sandbox(engine, action, tool), Outcome::Sandbox(outcome)) => {
                 let end = sandbox_end(outcome);
                 let labels = [engine.name(), action, end];
-                self.sandbox_uses
+                self.effects
+                    .sandbox_uses
                     .with_label_values(&labels)
                     .observe(seconds);
                 if let Some(tool) = tool {
@@ -295,7 +328,7 @@ impl Measures {
             }
             (Kind::Deliver(channel), Outcome::Deliver(outcome)) => {
                 let labels = [*channel, delivery_end(outcome)];
-                self.deliveries.with_label_values(&labels).inc();
+                self.effects.deliveries.with_label_values(&labels).inc();
             }
             _ => {}
         }
@@ -303,15 +336,16 @@ impl Measures {
 
     fn tool(&self, tool: &str, end: &str, seconds: f64) {
         let name = self.tools.get(tool).map_or("skill", String::as_str);
-        self.tool_calls
+        self.effects
+            .tool_calls
             .with_label_values(&[name, end])
             .observe(seconds);
     }
 
     fn set(&self, moment: &Moment) {
         let depths = &moment.depths;
-        self.inputs.set(int(moment.inputs));
-        self.sessions.set(int(depths.sessions));
+        self.gauges.inputs.set(int(moment.inputs));
+        self.gauges.sessions.set(int(depths.sessions));
         for (queue, depth) in [
             ("turns", depths.turns),
             ("messages", depths.messages),
@@ -319,13 +353,17 @@ impl Measures {
             ("effects", depths.effects),
             ("deliveries", depths.deliveries),
         ] {
-            self.depths.with_label_values(&[queue]).set(int(depth));
+            self.gauges
+                .queues
+                .with_label_values(&[queue])
+                .set(int(depth));
         }
         for engine in Engine::ALL {
             for stage in Stage::ALL {
                 let count = depths.sandboxes.get(&(engine, stage)).copied();
                 let labels = [engine.name(), stage.name()];
-                self.sandboxes
+                self.gauges
+                    .sandboxes
                     .with_label_values(&labels)
                     .set(int(count.unwrap_or(0)));
             }

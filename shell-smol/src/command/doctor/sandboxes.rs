@@ -20,10 +20,9 @@ pub(super) fn docker(config: &Config) -> Finding {
                 true => warn(
                     subject,
                     format!(
-                        "{answers}\ncontainers run as nobody's user, who cannot read the workspace: \
-                         chmod o+rx {}",
-                        config.workspace.display()
+                        "{answers}\ncontainers run as nobody's user, who cannot read the workspace"
                     ),
+                    format!("chmod o+rx {}", config.workspace.display()),
                 ),
                 false => ok(subject, answers),
             }
@@ -69,15 +68,17 @@ pub(super) fn workers(config: &Config) -> Finding {
     match sandbox::worker_program(config) {
         Ok(program) => ok(subject, program.display().to_string()),
         Err(why) if !config.gateway.enabled || !config.sandbox.docker => {
-            ok(subject, format!("none: {why}"))
+            off(subject, format!("none: {why}"))
         }
         Err(why) if config.sandbox.worker.is_some() => fault(
             subject,
             format!("{why}\nuntil then the daemon does not start"),
+            "put the program there, or correct `worker` under [sandbox]",
         ),
         Err(why) => warn(
             subject,
             format!("{why}\nuntil then there is no `worker.run`"),
+            "put openpista-worker beside openpistacrab, or set `worker` under [sandbox]",
         ),
     }
 }

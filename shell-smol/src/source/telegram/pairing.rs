@@ -100,6 +100,7 @@ impl Pairing {
                     poll_s,
                     ..Pace::default()
                 },
+                metrics: Default::default(),
             })
         };
         Pairing {
