@@ -45,24 +45,27 @@ fn address(daemon: &Daemon) -> String {
     address.expect("a URL").to_owned()
 }
 
-/// What a request of these bytes is answered.
-fn ask(address: &str, request: &str) -> (String, String) {
+/// What a request of these bytes is answered; none when the connection is dropped.
+fn ask(address: &str, request: &str) -> Option<(String, String)> {
     let mut stream = TcpStream::connect(address).expect("the daemon listens");
-    stream.write_all(request.as_bytes()).expect("a reader");
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("UTF-8");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-    (head.to_owned(), body.to_owned())
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.to_owned(), body.to_owned()))
 }
 
-fn scrape(address: &str) -> String {
-    let (head, body) = ask(address, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+/// The same where there is room for one more connection.
+fn answer(address: &str, request: &str) -> (String, String) {
+    ask(address, request).expect("a head and a body")
+}
+
+fn scrape(address: &str) -> Option<String> {
+    let (head, body) = ask(address, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-    assert!(
-        head.contains("\r\nContent-Type: text/plain; version=0.0.4"),
-        "{head}"
-    );
-    body
+    let kind = "\r\nContent-Type: text/plain; version=0.0.4";
+    assert!(head.contains(kind), "{head}");
+    Some(body)
 }
 
 /// Scrapes until the sample with this name and these labels has the value.
@@ -71,10 +74,13 @@ fn wait_for(address: &str, sample: &str, value: &str) -> String {
     let began = Instant::now();
     loop {
         let text = scrape(address);
-        if text.lines().any(|found| found == line) {
-            return text;
+        let found = text
+            .as_deref()
+            .is_some_and(|text| text.lines().any(|l| l == line));
+        match text {
+            Some(text) if found => return text,
+            text => assert!(began.elapsed() < PATIENCE, "no line {line:?} in:\n{text:?}"),
         }
-        assert!(began.elapsed() < PATIENCE, "no line {line:?} in:\n{text}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -121,7 +127,7 @@ fn what_happens_is_counted_by_what_came_of_it() {
     ] {
         wait_for(&address, sample, value);
     }
-    let text = scrape(&address);
+    let text = scrape(&address).expect("room");
     let version = format!(
         "openpista_build_info{{version=\"{}\"}} 1",
         env!("CARGO_PKG_VERSION")
@@ -148,7 +154,7 @@ fn prometheus_finds_nothing_to_complain_of() {
     let promtool = std::env::var("PROMTOOL").unwrap_or("promtool".to_owned());
     let (_server, home, daemon) = daemon();
     assert_eq!(home.run(&["run", "-e", "please"]).code, Some(0));
-    let text = scrape(&address(&daemon));
+    let text = scrape(&address(&daemon)).expect("room");
     let mut command = Command::new(&promtool);
     command.args(["check", "metrics"]).stdin(Stdio::piped());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -172,15 +178,15 @@ fn prometheus_finds_nothing_to_complain_of() {
 fn only_the_page_is_answered_and_nobody_can_hold_it_up() {
     let (_server, home, daemon) = daemon();
     let address = address(&daemon);
-    let (head, body) = ask(&address, "GET / HTTP/1.1\r\n\r\n");
+    let (head, body) = answer(&address, "GET / HTTP/1.1\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
     assert_eq!(body, "the metrics are at /metrics\n");
-    let (head, _) = ask(
+    let (head, _) = answer(
         &address,
         "POST /metrics HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
     );
     assert!(head.starts_with("HTTP/1.1 405 ") && head.contains("\r\nAllow: GET, HEAD\r\n"));
-    let (head, body) = ask(&address, "HEAD /metrics HTTP/1.1\r\n\r\n");
+    let (head, body) = answer(&address, "HEAD /metrics HTTP/1.1\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 ") && body.is_empty());
     // More than are served at once, of which none says anything.
     let held: Vec<_> = (0..64)
