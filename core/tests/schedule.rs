@@ -338,12 +338,12 @@ fn no_job_fires_in_a_life_that_is_there_for_a_conversation_alone() {
     world.jobs_fire = false;
     world.restart_after(2 * HOUR);
     assert_eq!(world.core.deadline(), None, "nothing is waited for");
-    let timer = world.lines.iter().flat_map(|line| &line.records);
-    let job = timer.filter_map(|record| match record {
+    let records = world.lines.iter().flat_map(|line| &line.records);
+    let mut armed = records.filter_map(|record| match record {
         Record::JobArmed { job, .. } => Some(*job),
         _ => None,
     });
-    let timer = Timer::Job(job.last().expect("it was armed"));
+    let timer = Timer::Job(armed.next_back().expect("it was armed"));
     assert!(
         world.step(Input::Tick(timer)).is_empty(),
         "not even when it is said"
