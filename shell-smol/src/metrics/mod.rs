@@ -3,7 +3,7 @@
 //! Everything here is counted where it happens and decides nothing. Labels are names of our own
 //! vocabulary, so their number is bounded: no session, no person, no path, and nothing that
 //! somebody wrote. Names and units follow the conventions of Prometheus, whose text format
-//! [`Metrics::text`] writes and [`serve`] gives to whoever asks over HTTP.
+//! [`serve`] gives to whoever asks over HTTP.
 
 mod serve;
 mod vocabulary;
