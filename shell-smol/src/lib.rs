@@ -10,6 +10,7 @@ mod alarm;
 pub mod client;
 pub mod clock;
 pub mod command;
+pub mod companion;
 pub mod config;
 pub mod driver;
 pub mod effect;
