@@ -9,7 +9,6 @@
 mod settings;
 mod support;
 
-use futures_lite::future::block_on;
 use openpista_core::Core;
 use openpista_core::effect::deliver::Delivered;
 use openpista_core::effect::model::Reply;
@@ -105,14 +104,14 @@ impl Daemon {
             self.gate.hold(step);
         }
         let steps = lines.len() as u64;
-        let receipt = block_on(self.journal.commit(lines)).expect("a disk that works");
+        let receipt = self.journal.commit(&lines).expect("a disk that works");
         let passed = self.gate.open(receipt);
         if let Some(unsaved) = &mut self.unsaved_steps {
             *unsaved += steps;
             if *unsaved >= SNAPSHOT_STEPS {
                 *unsaved = 0;
                 let saved = self.journal.save_snapshot(&self.core);
-                block_on(saved).expect("a snapshot");
+                saved.expect("a snapshot");
             }
         }
         passed.into_iter().filter_map(performed).collect()
@@ -266,17 +265,17 @@ fn restore() {
 
 /// What the driver's loop waits for when a snapshot is due.
 fn snapshot(database: &Path) -> String {
-    let Opened { journal, core, .. } = Journal::open(database).expect("it restores");
-    let began = Instant::now();
-    let saving = journal.save_snapshot(&core);
-    let made = began.elapsed();
-    let saved = Samples::one(|| block_on(saving).expect("a snapshot"));
+    let opened = Journal::open(database).expect("it restores");
+    let Opened {
+        mut journal, core, ..
+    } = opened;
+    let saved = Samples::one(|| journal.save_snapshot(&core).expect("a snapshot"));
     drop(journal);
     // The journal stays as it was: the next run restores with the same tail.
     let conn = Connection::open(database).expect("a database");
     conn.execute_batch("DELETE FROM snapshots WHERE seq = (SELECT max(seq) FROM steps)")
         .expect("a snapshot less");
-    format!("made in {}, saved in {}", ms(made), ms(saved))
+    format!("saved in {}", ms(saved))
 }
 
 fn without_snapshot(database: &Path) -> Duration {

@@ -1,7 +1,7 @@
 //! The one loop: inputs, steps, commit, gate, effects.
 //!
-//! Inputs that came in while a commit was under way are stepped together and committed together:
-//! that is group commit, and it needs no timer. Nothing acts and nothing is shown before the
+//! A commit blocks the loop's thread. Inputs that came in meanwhile are stepped together and
+//! committed together: that is group commit, and it needs no timer. Nothing acts and nothing is shown before the
 //! commit of its step has returned. A commit that fails ends the loop, because the state in
 //! memory is then ahead of the disk; what runs is stopped first.
 //!
@@ -165,12 +165,12 @@ impl Driver {
         future::yield_now().await;
         let mut first = vec![boot];
         first.extend(std::iter::from_fn(|| self.inputs.try_recv().ok()).take(BATCH));
-        let result = match self.turn_over(first).await {
+        let result = match self.turn_over(first) {
             Ok(()) => self.serve().await,
             Err(error) => Err(error),
         };
         match &result {
-            Ok(()) if self.unsaved_steps > LAST_SNAPSHOT_STEPS => self.save_snapshot().await,
+            Ok(()) if self.unsaved_steps > LAST_SNAPSHOT_STEPS => self.save_snapshot(),
             Ok(()) => {}
             Err(_) => self.stop_effects().await,
         }
@@ -201,12 +201,12 @@ impl Driver {
             if let Some(leave) = work.leave {
                 ending = ending.asked(leave);
             }
-            self.turn_over(work.inputs).await?;
+            self.turn_over(work.inputs)?;
             if let Some(ask) = work.ask {
-                self.answer(ask).await?;
+                self.answer(ask)?;
             }
             if self.unsaved_steps >= SNAPSHOT_STEPS {
-                self.save_snapshot().await;
+                self.save_snapshot();
             }
         }
     }
@@ -251,7 +251,7 @@ impl Driver {
     }
 
     /// Answers a front end, which may be gone.
-    async fn answer(&mut self, ask: Ask) -> Result<(), JournalError> {
+    fn answer(&mut self, ask: Ask) -> Result<(), JournalError> {
         let state = self.core.state();
         match ask {
             Ask::Questions(session, answer) => {
@@ -272,7 +272,7 @@ impl Driver {
             }
             Ask::Sweep => self.performer.sweep(state),
             Ask::Decide(approval, order, answer) => {
-                if let Some(decided) = self.decide(approval, order).await? {
+                if let Some(decided) = self.decide(approval, order)? {
                     let _ = answer.try_send(decided);
                 }
             }
@@ -281,7 +281,7 @@ impl Driver {
     }
 
     /// Carries out an order about a question, and tells what the question came to by it.
-    async fn decide(
+    fn decide(
         &mut self,
         approval: ApprovalId,
         order: Order,
@@ -290,11 +290,11 @@ impl Driver {
         self.step(Input::Order(order), &mut lines);
         let mut records = lines.iter().flat_map(|line| &line.records);
         let decided = records.find_map(|record| record.answer_to(approval).cloned());
-        self.commit(lines).await.map(|()| decided)
+        self.commit(lines).map(|()| decided)
     }
 
     /// Steps the core through a batch and every timer that is due, and commits.
-    async fn turn_over(&mut self, batch: Vec<Input>) -> Result<(), JournalError> {
+    fn turn_over(&mut self, batch: Vec<Input>) -> Result<(), JournalError> {
         let mut lines = Vec::new();
         for input in batch {
             let input = self.secrets.redact_input(input);
@@ -313,16 +313,16 @@ impl Driver {
                 _ => break,
             }
         }
-        self.commit(lines).await
+        self.commit(lines)
     }
 
     /// Commits what was decided, and lets out what the commit covers.
-    async fn commit(&mut self, lines: Vec<Line>) -> Result<(), JournalError> {
+    fn commit(&mut self, lines: Vec<Line>) -> Result<(), JournalError> {
         if !lines.is_empty() {
             self.unsaved_steps += lines.len() as u64;
             let (metrics, began) = (self.performer.metrics().clone(), Instant::now());
             metrics.decided(&lines);
-            self.durable = self.journal.commit(lines).await?;
+            self.durable = self.journal.commit(&lines)?;
             metrics.committed(began.elapsed(), self.journal.last_sync());
         }
         for opened in self.gate.open(self.durable) {
@@ -374,10 +374,10 @@ impl Driver {
         self.performer.is_idle() && self.inputs.is_empty()
     }
 
-    async fn save_snapshot(&mut self) {
+    fn save_snapshot(&mut self) {
         self.unsaved_steps = 0;
         // Without one the next start takes longer, and that is all.
-        if let Err(error) = self.journal.save_snapshot(&self.core).await {
+        if let Err(error) = self.journal.save_snapshot(&self.core) {
             tracing::warn!("no snapshot was saved: {error}");
         }
     }

@@ -66,8 +66,6 @@ pub enum JournalError {
     EarlySnapshot(Seq),
     /// An earlier commit failed, so the state in memory is ahead of the disk.
     Poisoned,
-    /// The journal's thread is gone.
-    Gone,
 }
 
 /// Faults of a database that call for different cures.
@@ -221,9 +219,6 @@ impl fmt::Display for JournalError {
             JournalError::Poisoned => f.write_str(
                 "an earlier commit failed, so nothing more is written; start openpistacrab again",
             ),
-            JournalError::Gone => {
-                f.write_str("the journal's thread has ended; start openpistacrab again")
-            }
         }
     }
 }

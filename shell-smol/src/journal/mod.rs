@@ -1,4 +1,8 @@
-//! The journal in SQLite, on a thread of its own.
+//! The journal in SQLite.
+//!
+//! It works on the thread of whoever calls it, the daemon's loop: nothing may happen there before
+//! the commit has returned, so that a thread of its own would only be two more to wake for each.
+//! What else has to go on meanwhile (the gateway, other channels, model calls) has threads.
 //!
 //! [`Journal::commit`] makes steps durable, all or nothing, together with what people query about
 //! them (`projection.rs`); its [`Receipt`] is what opens the core's gate. [`Journal::open`] takes
@@ -21,8 +25,8 @@ mod schema;
 mod snapshot;
 #[cfg(test)]
 mod tests;
-mod thread;
 mod token;
+mod writer;
 
 pub use error::{Fault, JournalError};
 pub use export::export;
@@ -31,7 +35,6 @@ pub use read::{MessageRow, Reader, Role, SessionRow, StoredStep};
 pub use response::{Asked, Identity, Lookup};
 pub use token::{TokenError, TokenRow, Tokens};
 
-use async_channel::{Receiver, Sender};
 use openpista_core::Core;
 use openpista_core::gate::Receipt;
 use openpista_core::replay::Line;
@@ -39,19 +42,14 @@ use snapshot::Snapshot;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
-use thread::{Request, Writer};
+use writer::Writer;
 
-/// A journal that this process writes. Dropping it finishes what was asked, closes the database
-/// and gives the data directory free.
+/// A journal that this process writes. Dropping it closes the database and gives the data directory
+/// free.
 #[derive(Debug)]
 pub struct Journal {
-    /// None only while it is dropped.
-    requests: Option<Sender<Request>>,
-    thread: Option<JoinHandle<()>>,
-    commits: Arc<AtomicU64>,
-    sync_ns: Arc<AtomicU64>,
+    writer: Writer,
     /// Given up last.
     _lock: Lock,
 }
@@ -94,28 +92,18 @@ impl Journal {
         let conn = schema::open(path, &schema::SCHEMA, crate::clock::unix_now_ms())?;
         let (core, unsaved_steps) = restore::restore(&conn, path)?;
         let began_unix_ms = read::began_unix_ms(&conn, path)?;
-        let commits = Arc::new(AtomicU64::new(0));
-        let sync_ns = Arc::new(AtomicU64::new(0));
         let writer = Writer {
             durable: restore::last(&conn, path)?,
             conn,
             path: path.to_owned(),
             began_unix_ms,
             poisoned: false,
-            commits: Arc::clone(&commits),
-            sync_ns: Arc::clone(&sync_ns),
+            commits: Arc::default(),
+            last_sync: Duration::ZERO,
         };
-        let (requests, received) = async_channel::unbounded();
-        let thread = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer.serve(&received))
-            .map_err(|error| JournalError::file("cannot start a thread for", path, &error))?;
         Ok(Opened {
             journal: Journal {
-                requests: Some(requests),
-                thread: Some(thread),
-                commits,
-                sync_ns,
+                writer,
                 _lock: lock,
             },
             core,
@@ -124,39 +112,30 @@ impl Journal {
         })
     }
 
-    /// Makes the lines durable, in one transaction. The request is made at once; the future waits
-    /// for the disk. Lines must come in order, and one commit at a time keeps memory bounded.
+    /// Makes the lines durable, in one transaction. Blocks until the disk has them. Lines must come
+    /// in order.
     ///
     /// # Errors
     /// When nothing of it is known to be durable. Every later commit is then refused: the state
     /// in memory is ahead of the disk, and the process must end.
-    pub fn commit(
-        &self,
-        lines: Vec<Line>,
-    ) -> impl Future<Output = Result<Receipt, JournalError>> + Send + use<> {
-        debug_assert!(
-            !lines.is_empty(),
-            "a commit of nothing costs a turn of the loop"
-        );
-        answer(self.ask(|answer| Request::Commit(lines, answer)))
+    pub fn commit(&mut self, lines: &[Line]) -> Result<Receipt, JournalError> {
+        debug_assert!(!lines.is_empty(), "there is something to commit");
+        self.writer.commit(lines)
     }
 
     /// Saves [`Core::snapshot`] of this moment, whose last step must be durable. The two latest are
-    /// kept. Costs a sync of the disk of its own, so do it rarely.
+    /// kept. Blocks for a sync of the disk of its own, so do it rarely.
     ///
     /// # Errors
     /// When it could not be saved, which harms nothing but the speed of the next start.
-    pub fn save_snapshot(
-        &self,
-        core: &Core,
-    ) -> impl Future<Output = Result<(), JournalError>> + Send + use<> {
+    pub fn save_snapshot(&mut self, core: &Core) -> Result<(), JournalError> {
         let (seq, snapshot) = (core.state().seq(), Snapshot::of(core));
-        answer(self.ask(|answer| Request::Snapshot(seq, snapshot, answer)))
+        self.writer.save_snapshot(seq, &snapshot)
     }
 
     /// How long the disk took for the latest commit.
     pub fn last_sync(&self) -> Duration {
-        Duration::from_nanos(self.sync_ns.load(Ordering::Relaxed))
+        self.writer.last_sync
     }
 
     /// How many commits of steps this process has made durable.
@@ -166,30 +145,8 @@ impl Journal {
 
     /// The same number, for whoever watches it while the journal is in other hands.
     pub fn commit_count(&self) -> CommitCount {
-        CommitCount(Arc::clone(&self.commits))
+        CommitCount(Arc::clone(&self.writer.commits))
     }
-
-    fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Receiver<T> {
-        let (sender, receiver) = async_channel::bounded(1);
-        if let Some(requests) = &self.requests {
-            // When the thread is gone, so is the sender of the answer, and the asker learns it.
-            let _ = requests.try_send(request(sender));
-        }
-        receiver
-    }
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        self.requests = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn answer<T>(receiver: Receiver<Result<T, JournalError>>) -> Result<T, JournalError> {
-    receiver.recv().await.unwrap_or(Err(JournalError::Gone))
 }
 
 fn data_dir(path: &Path) -> PathBuf {

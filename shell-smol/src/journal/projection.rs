@@ -167,7 +167,7 @@ impl Step<'_> {
     ) -> rusqlite::Result<()> {
         let tool_calls = match calls {
             [] => None,
-            calls => Some(super::thread::json(&calls)?),
+            calls => Some(super::writer::json(&calls)?),
         };
         self.add(Row {
             session,

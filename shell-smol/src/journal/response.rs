@@ -77,7 +77,7 @@ pub enum Asked {
     },
 }
 
-/// Looks things up in the journal for the gateway, while the journal's thread writes it. Whoever
+/// Looks things up in the journal for the gateway, while the loop writes it. Whoever
 /// asks waits for the answer: a few pages out of memory take less than to have another thread read
 /// them would.
 #[derive(Debug)]

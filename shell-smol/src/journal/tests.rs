@@ -3,7 +3,7 @@
 use super::read::{MessageRow, Reader, Role};
 use super::schema::{self, SCHEMA, Schema};
 use super::snapshot::Snapshot;
-use super::thread::Writer;
+use super::writer::Writer;
 use super::{Asked, Fault, JournalError, Lookup, TokenError, TokenRow, Tokens, projection, read};
 use openpista_core::Core;
 use openpista_core::effect::deliver::{Body, End};
@@ -50,7 +50,7 @@ impl Dir {
             path,
             poisoned: false,
             commits: Arc::default(),
-            sync_ns: Default::default(),
+            last_sync: Duration::ZERO,
         }
     }
 }

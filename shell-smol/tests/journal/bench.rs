@@ -107,8 +107,7 @@ impl Bench {
         if lines.is_empty() {
             return Vec::new();
         }
-        let commit = self.journal.commit(lines);
-        let receipt = futures_lite::future::block_on(commit).unwrap();
+        let receipt = self.journal.commit(&lines).unwrap();
         let passed = self.gate.open(receipt).into_iter();
         passed
             .filter_map(|passed| match passed {
@@ -123,10 +122,9 @@ impl Bench {
     }
 
     /// Saves a snapshot of this moment.
-    pub(crate) fn snapshot(&self) -> Seq {
+    pub(crate) fn snapshot(&mut self) -> Seq {
         let seq = self.core.state().seq();
-        let saved = self.journal.save_snapshot(&self.core);
-        futures_lite::future::block_on(saved).unwrap();
+        self.journal.save_snapshot(&self.core).unwrap();
         seq
     }
 }

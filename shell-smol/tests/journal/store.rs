@@ -38,30 +38,6 @@ fn what_was_committed_is_there_again() {
 }
 
 #[test]
-fn dropping_the_journal_finishes_what_was_asked() {
-    let dir = Dir::new();
-    let bench = Bench::booted(&dir.database());
-    let seq = bench.core.state().seq().0;
-    let line = |offset| Line {
-        seq: Seq(seq + offset),
-        at: bench.core.state().at(),
-        session: None,
-        input: Input::Wall { unix_ms: 0 },
-        records: Vec::new(),
-    };
-    drop(bench.journal.commit((1..=2_000).map(line).collect()));
-    drop(bench);
-    let mut steps = 0;
-    let count = |_: StoredStep<'_>| {
-        steps += 1;
-        Ok::<_, JournalError>(())
-    };
-    let reader = Reader::open(&dir.database()).unwrap();
-    reader.steps(None, count).unwrap();
-    assert_eq!(steps, seq + 2_000);
-}
-
-#[test]
 fn the_beginning_is_written_once() {
     let dir = Dir::new();
     let first = Journal::open(&dir.database()).unwrap().began_unix_ms;

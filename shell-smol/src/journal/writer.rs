@@ -1,13 +1,11 @@
-//! The journal's own thread: the one place that writes the database.
+//! The one place that writes the database.
 //!
-//! Requests are carried out in the order in which they were made. After a commit that failed,
-//! every further commit is refused: the state in memory is ahead of the disk, and the process is
-//! to end.
+//! After a commit that failed, every further commit is refused: the state in memory is ahead of the
+//! disk, and the process is to end.
 
 use super::error::JournalError;
 use super::snapshot::Snapshot;
 use super::{int, projection};
-use async_channel::{Receiver, Sender};
 use openpista_core::gate::Receipt;
 use openpista_core::id::Seq;
 use openpista_core::replay::Line;
@@ -17,13 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What the thread is asked to do, and where the answer goes.
-pub(super) enum Request {
-    Commit(Vec<Line>, Sender<Result<Receipt, JournalError>>),
-    Snapshot(Seq, Snapshot, Sender<Result<(), JournalError>>),
-}
-
 /// The writing end of the database.
+#[derive(Debug)]
 pub(super) struct Writer {
     pub(super) conn: Connection,
     pub(super) path: PathBuf,
@@ -32,26 +25,11 @@ pub(super) struct Writer {
     pub(super) durable: Seq,
     pub(super) poisoned: bool,
     pub(super) commits: Arc<AtomicU64>,
-    /// How long the latest sync took, in nanoseconds.
-    pub(super) sync_ns: Arc<AtomicU64>,
+    /// How long the latest sync took.
+    pub(super) last_sync: Duration,
 }
 
 impl Writer {
-    /// Serves requests until nobody can make one any more.
-    pub(super) fn serve(mut self, requests: &Receiver<Request>) {
-        // An answer that nobody waits for is dropped.
-        while let Ok(request) = requests.recv_blocking() {
-            match request {
-                Request::Commit(lines, answer) => {
-                    let _ = answer.try_send(self.commit(&lines));
-                }
-                Request::Snapshot(seq, snapshot, answer) => {
-                    let _ = answer.try_send(self.save_snapshot(seq, &snapshot));
-                }
-            }
-        }
-    }
-
     /// Writes the lines and what they mean for the projections, all or nothing.
     pub(super) fn commit(&mut self, lines: &[Line]) -> Result<Receipt, JournalError> {
         if self.poisoned {
@@ -59,10 +37,7 @@ impl Writer {
         }
         if let Some(last) = lines.last() {
             match write(&mut self.conn, self.began_unix_ms, lines) {
-                Ok(sync) => {
-                    let ns = u64::try_from(sync.as_nanos()).unwrap_or(u64::MAX);
-                    self.sync_ns.store(ns, Ordering::Relaxed);
-                }
+                Ok(sync) => self.last_sync = sync,
                 Err(error) => {
                     self.poisoned = true;
                     return Err(JournalError::database(&self.path, &error));
