@@ -190,6 +190,28 @@ fn a_daemon_that_dies_and_comes_back_loses_no_message() {
     assert_eq!(daemon.stop().code, Some(0));
 }
 
+/// Who waits for a daemon that was killed hears from the next one that it was, and need not wait until
+/// the connection has been silent for too long.
+#[test]
+fn whoever_waits_hears_from_the_next_life_that_the_last_is_over() {
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let config = CONFIG.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+    assert_ne!(config, CONFIG);
+    let home = Home::with(&config);
+    let daemon = Daemon::of(&home);
+    let run = home.start(&["run", "-e", "! echo $$ >> pids; exec sleep 1000"]);
+    wait_for_line(&home.file("pids"));
+    daemon.send(Signal::KILL);
+    daemon.end();
+    let daemon = Daemon::of(&home);
+    let ended = Ended::awaited(run);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.err.contains("lost: reset by peer"), "{ended:?}");
+    assert_eq!(daemon.stop().code, Some(0));
+}
+
 /// A client of the person at this machine's terminal.
 fn local_client(home: &Home, daemon: &Daemon) -> (Client, std::net::SocketAddr) {
     let door = std::fs::read_to_string(home.file("../gateway-local")).unwrap();

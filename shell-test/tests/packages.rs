@@ -75,6 +75,17 @@ fn a_crate_holds_what_it_is_compiled_with() {
     assert!(seen > 0, "the database's schema at least is taken in");
 }
 
+/// The first command of the README is `cargo run` without a program's name.
+#[test]
+fn cargo_run_runs_the_daemon() {
+    let metadata = cargo(&["metadata", "--no-deps", "--format-version", "1"]);
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let of = |package: &serde_json::Value| package["default_run"].as_str().map(str::to_owned);
+    let runs: Vec<String> = packages.iter().filter_map(of).collect();
+    assert_eq!(runs, ["openpistacrab"]);
+}
+
 #[test]
 fn what_the_debian_package_takes_from_the_tree_is_there() {
     let metadata = cargo(&["metadata", "--no-deps", "--format-version", "1"]);

@@ -4,6 +4,7 @@
 use super::GatewayError;
 use openpista_core::digest;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use ring::hmac;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
@@ -85,6 +86,30 @@ impl std::error::Error for BadFingerprint {}
 pub(super) struct Certificate {
     pub(super) certificate: CertificateDer<'static>,
     pub(super) key: PrivateKeyDer<'static>,
+}
+
+/// What a gateway knows its earlier lives by: the connections that they had are told at once that
+/// they are over (RFC 9000, section 10.3), where they would else wait until they time out.
+pub(super) struct Memory {
+    /// Makes the tokens by which a client knows that it is us who say so.
+    pub(super) resets: hmac::Key,
+    /// Tells identifiers of ours from noise.
+    pub(super) identifiers: u64,
+}
+
+impl Certificate {
+    /// Made of the private key, so that nobody else can say so.
+    pub(super) fn memory(&self) -> Memory {
+        let made = |label: &str| -> [u8; 32] {
+            let digest = Sha256::new_with_prefix(label);
+            digest.chain_update(self.key.secret_der()).finalize().into()
+        };
+        let [a, b, c, d, e, f, g, h, ..] = made("openpista connection identifiers");
+        Memory {
+            resets: hmac::Key::new(hmac::HMAC_SHA256, &made("openpista stateless resets")),
+            identifiers: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        }
+    }
 }
 
 /// Reads the pair, or makes it if there is none yet.

@@ -5,7 +5,7 @@
 //! must first show that they can be reached at the address they write from, and the newest takes
 //! the place of the oldest, so that a crowd of silent ones shuts nobody out.
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, Memory};
 use super::connection::{self, Close};
 use super::runtime::Runtime;
 use super::worker::Admits;
@@ -16,6 +16,7 @@ use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
     Connection, Endpoint, EndpointConfig, Incoming, ServerConfig, TransportConfig, VarInt,
 };
+use quinn_proto::HashedConnectionIdGenerator;
 use rustls::server::ServerSessionMemoryCache;
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
@@ -55,10 +56,16 @@ pub(super) fn bind(
     certificate: Certificate,
 ) -> Result<Endpoint, GatewayError> {
     let bind_failed = |error| GatewayError::bind(config.listen, &error);
+    let Memory {
+        resets,
+        identifiers,
+    } = certificate.memory();
+    let mut endpoint = EndpointConfig::new(Arc::new(resets));
+    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(identifiers)));
     let server = server_config(config, certificate)?;
     let socket = UdpSocket::bind(config.listen).map_err(bind_failed)?;
     let runtime = Arc::new(Runtime);
-    Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime).map_err(bind_failed)
+    Endpoint::new(endpoint, Some(server), socket, runtime).map_err(bind_failed)
 }
 
 fn server_config(
