@@ -50,7 +50,7 @@ impl Dir {
             path,
             poisoned: false,
             commits: Arc::default(),
-            last_sync: Duration::ZERO,
+            last_sync: std::time::Duration::ZERO,
         }
     }
 }

@@ -1,10 +1,7 @@
 //! Commit, restore, snapshots, permissions.
 
 use crate::bench::{Bench, Dir};
-use openpista_core::id::Seq;
-use openpista_core::input::Input;
-use openpista_core::replay::Line;
-use openpista_shell_smol::journal::{Journal, JournalError, Reader, StoredStep};
+use openpista_shell_smol::journal::{Journal, JournalError, Reader};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
