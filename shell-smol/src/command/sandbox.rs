@@ -35,6 +35,7 @@ pub(super) fn engines(config: &Config, shared: Shared) -> Sandboxes {
             false => Docker::default(),
         },
         wasm: Wasm::new(WasmConfig {
+            host: config.sandbox.wasm_host.clone(),
             workspace: config.workspace.clone(),
             cache_dir: own.join("wasm-cache"),
             output_chars: config.tools.output_chars,

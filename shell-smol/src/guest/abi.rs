@@ -9,7 +9,8 @@
 //! Nothing that a guest says is believed before it was looked at: every place must lie in its
 //! memory, and the answer must be JSON of that shape, for this call.
 
-use super::host::State;
+use super::line::Request;
+use super::world::State;
 use serde::Deserialize;
 use std::ops::Range;
 use wasmtime::{
@@ -107,23 +108,10 @@ fn signature(name: &str, function: &FuncType) -> String {
     }
 }
 
-/// One call, as a guest is told of it.
-#[derive(Debug)]
-pub(super) struct Request {
-    /// Whose guest it is: its one argument, as a program.
-    pub(super) skill: String,
-    /// Which call this is.
-    pub(super) id: String,
-    /// Which tool was called.
-    pub(super) name: String,
-    /// A JSON object: it goes in as it is.
-    pub(super) arguments: String,
-}
-
 impl Request {
     fn json(&self) -> String {
         let id = serde_json::Value::from(self.id.as_str());
-        let name = serde_json::Value::from(self.name.as_str());
+        let name = serde_json::Value::from(self.tool.as_str());
         let arguments = &self.arguments;
         format!(r#"{{"id":{id},"name":{name},"arguments":{arguments}}}"#)
     }
@@ -188,11 +176,11 @@ pub(super) fn call(
         .map_err(|outside| lie(&format!("`run` returned {outside}")))?;
     let answer: Answer = serde_json::from_slice(&memory.data(&*store)[answer])
         .map_err(|error| lie(&format!("its answer is not what was agreed on: {error}")))?;
-    match (&answer.call_id, &answer.tool_name) == (&request.id, &request.name) {
+    match (&answer.call_id, &answer.tool_name) == (&request.id, &request.tool) {
         true => Ok(answer),
         false => Err(lie(&format!(
             "its answer is for the call {:?} of {:?}, and this one is {:?} of {:?}",
-            answer.call_id, answer.tool_name, request.id, request.name
+            answer.call_id, answer.tool_name, request.id, request.tool
         ))),
     }
 }
@@ -242,7 +230,7 @@ mod tests {
         let request = Request {
             skill: "s".to_owned(),
             id: "1.0".to_owned(),
-            name: "a\"b".to_owned(),
+            tool: "a\"b".to_owned(),
             arguments: r#"{"n":12345678901234567890123}"#.to_owned(),
         };
         assert_eq!(
