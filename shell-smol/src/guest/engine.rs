@@ -102,7 +102,7 @@ impl Machine {
             .wasm_backtrace_max_frames(None)
             // An image that is mapped would be a file without a name, which our walls forbid.
             .memory_init_cow(false)
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(one_place(&bounds)));
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(one_place()));
         let engine = Engine::new(&config)?;
         let linker = world::linker(&engine)?;
         let tokio = tokio::runtime::Builder::new_current_thread().build()?;
@@ -251,13 +251,14 @@ impl Machine {
     }
 }
 
-/// Room for one guest, and no more than it may have.
-fn one_place(bounds: &Bounds) -> PoolingAllocationConfig {
+/// Room for one guest.
+fn one_place() -> PoolingAllocationConfig {
     let mut place = PoolingAllocationConfig::new();
     place
         .total_core_instances(1)
         .total_memories(1)
-        .max_memory_size(usize::try_from(bounds.memory_bytes).unwrap_or(usize::MAX))
+        // All that there are addresses for: what a guest may have is not decided here.
+        .max_memory_size(1 << 32)
         .linear_memory_keep_resident(KEPT_BYTES)
         .total_tables(world::TABLES)
         .max_tables_per_module(world::TABLES)

@@ -107,8 +107,10 @@ fn host(place: Place) -> io::Result<()> {
 /// Closes the walls around this thread and those that it starts; says how they are kept, or why
 /// they are not.
 fn close(place: &Place) -> Result<String, String> {
-    // Where it cannot be made, nothing is kept.
-    let _ = Cache::new(place.cache_dir.clone()).make();
+    // Where it cannot be made, nothing is kept; where there is no data directory, nobody wants it.
+    if place.cache_dir.parent().is_some_and(Path::is_dir) {
+        let _ = Cache::new(place.cache_dir.clone()).make();
+    }
     let walls = Walls {
         read: vec![place.workspace.clone()],
         write: vec![place.cache_dir.clone()],

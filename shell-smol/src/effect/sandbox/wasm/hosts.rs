@@ -91,7 +91,8 @@ impl Hosts {
     /// There is none, in words for a person.
     pub(super) async fn take(self: &Arc<Self>, wanted: For<'_>) -> Result<Lease, String> {
         let room = self.room.acquire_arc().await;
-        let host = match self.idle().take(wanted) {
+        let idle = self.idle().take(wanted);
+        let host = match idle {
             Some(host) => host,
             None => self.start().await?,
         };

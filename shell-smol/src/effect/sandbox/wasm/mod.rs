@@ -66,6 +66,9 @@ const PIECES: u32 = 16;
 /// How long a module may go on being compiled that nobody waits for any more.
 const COMPILING: Duration = Duration::from_secs(300);
 
+/// How long a host may take to be found well.
+const ANSWERS: Duration = Duration::from_secs(10);
+
 /// How many files are known by their stamps.
 const KNOWN: usize = 64;
 
@@ -140,6 +143,14 @@ impl Wasm {
     /// # Errors
     /// There is none, in words for a person.
     pub async fn check(&self) -> Result<Checked, String> {
+        let late = async {
+            Alarm::after(ANSWERS).await;
+            Err("the program that WebAssembly skills run in does not answer".to_owned())
+        };
+        or(self.try_walls(), late).await
+    }
+
+    async fn try_walls(&self) -> Result<Checked, String> {
         let hosts = match &self.0 {
             Some(inner) => &inner.hosts,
             None => return Err(NOT_SET_UP.to_owned()),
