@@ -43,10 +43,6 @@ const FUEL_PER_MS: u64 = 10_000_000;
 /// The exit code of a guest that did not answer as agreed.
 const BROKEN: i32 = 2;
 
-/// How much of its memory is wiped rather than given back to the system, in bytes: what a small
-/// guest uses of it need not be asked for again.
-const KEPT_BYTES: usize = 512 * 1024;
-
 /// The machine.
 pub(super) struct Machine {
     engine: Engine,
@@ -259,11 +255,9 @@ fn one_place() -> PoolingAllocationConfig {
         .total_memories(1)
         // All that there are addresses for: what a guest may have is not decided here.
         .max_memory_size(1 << 32)
-        .linear_memory_keep_resident(KEPT_BYTES)
         .total_tables(world::TABLES)
         .max_tables_per_module(world::TABLES)
         .table_elements(world::TABLE_ELEMENTS)
-        .table_keep_resident(KEPT_BYTES)
         // Functions and globals, of the largest module.
         .max_core_instance_size(16 * 1024 * 1024);
     place

@@ -104,10 +104,10 @@ pub(crate) enum Said {
     Refused { why: String },
     /// Something was printed: what came since the last time.
     Printed { text: String },
-    /// A piece of the answer, in their order.
+    /// A piece of a long answer, in their order.
     Answered { text: String },
-    /// The call is over.
-    Ended { exit: Exit },
+    /// The call is over: the rest of the answer.
+    Ended { exit: Exit, text: String },
     /// What was possible although it must not be.
     Tried { possible: Vec<String> },
 }

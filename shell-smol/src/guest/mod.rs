@@ -212,14 +212,16 @@ impl Host<'_> {
         self.stop_writing();
         let called = self.machine.call(&guest, request, *timeout_ms, self.tell);
         let mut rest = called.output.as_str();
-        while !rest.is_empty() {
+        while rest.len() > PIECE_BYTES {
             let (piece, more) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
             let text = piece.to_owned();
             (self.tell)(&Said::Answered { text });
             rest = more;
         }
-        let exit = called.exit;
-        Said::Ended { exit }
+        Said::Ended {
+            exit: called.exit,
+            text: rest.to_owned(),
+        }
     }
 
     /// Before the first guest: the cache is code that others will run.

@@ -303,9 +303,6 @@ impl Inner {
         };
         let mut lease = or(taken, async { Err(given_up(timeout_ms, stop).await) }).await?;
         let began = Instant::now();
-        let asked = lease.ask(&Ask::Run(run)).await;
-        asked.map_err(|error| skill.fault(&format!("found no host ({error}): call it again")))?;
-
         let output = RefCell::new(Output::new(self.config.output_chars, &self.config.secrets));
         let showing = async {
             loop {
@@ -313,13 +310,21 @@ impl Inner {
                 output.borrow_mut().show(progress);
             }
         };
-        let cause = or(
+        let ended = or(
             or(timed_out(timeout_ms), or(stopped(stop), gone(&destroyed))),
             showing,
         );
-        let said = async { Ok(skill.hear_out(&mut lease, &output, progress).await) };
-        let said = match or(said, async { Err(cause.await) }).await {
-            Ok(said) => said,
+        let heard = async { Ok(skill.run_in(&mut lease, run, &output, progress).await) };
+        let exit = match or(heard, async { Err(ended.await) }).await {
+            Ok(Ok(Ok(exit))) => {
+                lease.give_back(Some(guest), true);
+                exit
+            }
+            Ok(Ok(Err(why))) => return Err(skill.fault(&why)),
+            Ok(Err(error)) => {
+                tracing::warn!("the host of {} ended in the middle: {error}", skill.name);
+                return Err(SandboxFault::Lost);
+            }
             Err(cause) => {
                 lease.kill();
                 let rest = skill.hear_out(&mut lease, &output, progress);
@@ -327,29 +332,12 @@ impl Inner {
                     Alarm::after(DRAIN).await;
                     Err(io::ErrorKind::TimedOut.into())
                 };
-                let rest = or(rest, late).await;
-                rest.or(Ok(Said::Ended { exit: cause }))
+                match or(rest, late).await {
+                    Ok(Ok(exit)) => exit,
+                    _ => cause,
+                }
             }
         };
-        let exit = match said {
-            Ok(Said::Ended { exit }) => exit,
-            Ok(Said::Refused { why }) => {
-                lease.give_back(None, true);
-                return Err(skill.fault(&why));
-            }
-            Ok(said) => {
-                tracing::warn!("the host of {} said {said:?}", skill.name);
-                return Err(SandboxFault::Lost);
-            }
-            Err(error) => {
-                tracing::warn!("the host of {} ended in the middle: {error}", skill.name);
-                return Err(SandboxFault::Lost);
-            }
-        };
-        match exit {
-            Exit::TimedOut | Exit::Cancelled => drop(lease),
-            _ => lease.give_back(Some(guest), true),
-        }
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut output = output.into_inner();
         output.show(progress);
@@ -460,20 +448,40 @@ impl Skill {
         }
     }
 
-    /// Hears what a host says until it says what became of the call.
+    /// Has a host run its guest; see [`Skill::hear_out`].
+    async fn run_in(
+        &self,
+        lease: &mut Lease,
+        run: Run,
+        output: &RefCell<Output>,
+        progress: &impl Fn(Chunk),
+    ) -> io::Result<Result<Exit, String>> {
+        if let Err(error) = lease.ask(&Ask::Run(run)).await {
+            return Ok(Err(format!("found no host ({error}): call it again")));
+        }
+        self.hear_out(lease, output, progress).await
+    }
+
+    /// Hears what a host says until the call is over, or refused: then nothing has run. Fails when
+    /// nobody knows how far it came.
     async fn hear_out(
         &self,
         lease: &mut Lease,
         output: &RefCell<Output>,
         progress: &impl Fn(Chunk),
-    ) -> io::Result<Said> {
+    ) -> io::Result<Result<Exit, String>> {
         let mut heard = 0_u32;
         loop {
             match lease.hear().await? {
                 Said::Compiling => self.compiles(progress),
                 Said::Printed { text } => output.borrow_mut().printed(&text),
                 Said::Answered { text } => output.borrow_mut().answered(&text),
-                said => return Ok(said),
+                Said::Ended { exit, text } => {
+                    output.borrow_mut().answered(&text);
+                    return Ok(Ok(exit));
+                }
+                Said::Refused { why } => return Ok(Err(why)),
+                said => return Err(io::Error::other(format!("it said {said:?}"))),
             }
             heard += 1;
             if heard.is_multiple_of(PIECES) {
