@@ -17,17 +17,18 @@ const MEMORY_BYTES: &str = "OPENPISTA_MEMORY_BYTES";
 
 /// What holds for all that a host does. It is the whole of its environment.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub struct Place {
     /// What guests may read.
-    pub(crate) workspace: PathBuf,
+    pub workspace: PathBuf,
     /// Where compiled modules are kept.
-    pub(crate) cache_dir: PathBuf,
+    pub cache_dir: PathBuf,
     /// How much memory a guest may have.
-    pub(crate) memory_bytes: u64,
+    pub memory_bytes: u64,
 }
 
 impl Place {
-    pub(crate) fn environment(&self) -> [(OsString, OsString); 3] {
+    /// As a host is told of it.
+    pub fn environment(&self) -> [(OsString, OsString); 3] {
         [
             (WORKSPACE.into(), self.workspace.clone().into()),
             (CACHE_DIR.into(), self.cache_dir.clone().into()),
@@ -36,7 +37,7 @@ impl Place {
     }
 
     /// None when it was not the daemon that started us.
-    pub(super) fn of_environment() -> Option<Place> {
+    pub fn of_environment() -> Option<Place> {
         Some(Place {
             workspace: std::env::var_os(WORKSPACE)?.into(),
             cache_dir: std::env::var_os(CACHE_DIR)?.into(),
@@ -48,10 +49,13 @@ impl Place {
 /// What a host is asked to do.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Ask {
+pub enum Ask {
     /// Make the guest in this file of the workspace ready. Only a host in which no guest has run
     /// is asked: it is the one that may write to the cache.
-    Prepare { file: PathBuf },
+    Prepare {
+        /// Where it is, in the workspace.
+        file: PathBuf,
+    },
     /// Let a guest that was prepared, here or in another host, answer one call.
     Run(Run),
     /// Try what must be impossible.
@@ -60,54 +64,83 @@ pub(crate) enum Ask {
 
 /// One call.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Run {
+pub struct Run {
     /// Where the guest is, in the workspace.
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
     /// What it was when it was prepared.
-    pub(crate) digest: Digest,
-    pub(crate) request: Request,
+    pub digest: Digest,
+    /// What it is to answer.
+    pub request: Request,
     /// How long it may take. The daemon sees to that; the host bounds its instructions by it.
-    pub(crate) timeout_ms: u64,
+    pub timeout_ms: u64,
 }
 
 /// One call, as a guest is told of it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Request {
+pub struct Request {
     /// Whose guest it is: its one argument, as a program.
-    pub(crate) skill: String,
+    pub skill: String,
     /// Which call this is.
-    pub(crate) id: String,
+    pub id: String,
     /// Which tool was called.
-    pub(crate) tool: String,
+    pub tool: String,
     /// A JSON object: it goes in as it is.
-    pub(crate) arguments: String,
+    pub arguments: String,
 }
 
 /// What a host says.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Said {
+pub enum Said {
     /// First of all: it stands, behind walls of this kind or without them for this reason.
-    Ready { walls: Result<String, String> },
+    Ready {
+        /// The walls.
+        walls: Result<String, String>,
+    },
     /// First of all: nothing can run on this computer.
-    Unusable { why: String },
+    Unusable {
+        /// The end of a sentence.
+        why: String,
+    },
     /// Something for the log.
-    Warning { what: String },
+    Warning {
+        /// In words for a person.
+        what: String,
+    },
     /// A module is being compiled.
     Compiling,
     /// A guest can run. Its file may be known by its stamp, if that is to be believed.
     Prepared {
+        /// What it is known by.
         digest: Digest,
+        /// What its file is known by.
         stamp: Option<Stamp>,
     },
     /// Nothing has run. It is the end of a sentence that begins with the file's name.
-    Refused { why: String },
+    Refused {
+        /// Such an end.
+        why: String,
+    },
     /// Something was printed: what came since the last time.
-    Printed { text: String },
+    Printed {
+        /// Whole characters.
+        text: String,
+    },
     /// A piece of a long answer, in their order.
-    Answered { text: String },
+    Answered {
+        /// Whole characters.
+        text: String,
+    },
     /// The call is over: the rest of the answer.
-    Ended { exit: Exit, text: String },
+    Ended {
+        /// How.
+        exit: Exit,
+        /// Whole characters.
+        text: String,
+    },
     /// What was possible although it must not be.
-    Tried { possible: Vec<String> },
+    Tried {
+        /// Each in words for a person.
+        possible: Vec<String>,
+    },
 }

@@ -3,20 +3,21 @@
 /// Values by their keys, no more of them than there is room for: the one that was not used for
 /// longest goes first.
 #[derive(Debug)]
-pub(crate) struct Recent<K, V> {
+pub struct Recent<K, V> {
     most: usize,
     /// The one that was used last at the end.
     kept: Vec<(K, V)>,
 }
 
 impl<K: PartialEq, V: Clone> Recent<K, V> {
-    pub(crate) fn new(most: usize) -> Recent<K, V> {
+    /// Room for so many.
+    pub fn new(most: usize) -> Recent<K, V> {
         let kept = Vec::new();
         Recent { most, kept }
     }
 
     /// The value of this key.
-    pub(crate) fn get(&mut self, key: &K) -> Option<V> {
+    pub fn get(&mut self, key: &K) -> Option<V> {
         let at = self.kept.iter().position(|(kept, _)| kept == key)?;
         let found = self.kept.remove(at);
         let value = found.1.clone();
@@ -25,7 +26,7 @@ impl<K: PartialEq, V: Clone> Recent<K, V> {
     }
 
     /// Keeps a value, in the place of another with this key.
-    pub(crate) fn keep(&mut self, key: K, value: V) {
+    pub fn keep(&mut self, key: K, value: V) {
         self.kept.retain(|(kept, _)| *kept != key);
         if self.kept.len() >= self.most {
             self.kept.remove(0);

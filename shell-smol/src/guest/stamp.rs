@@ -13,7 +13,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 /// What changes when a file does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Stamp {
+pub struct Stamp {
     device: u64,
     inode: u64,
     bytes: u64,
@@ -22,7 +22,8 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    pub(crate) fn of(file: &Metadata) -> Stamp {
+    /// The stamp of a file with this metadata.
+    pub fn of(file: &Metadata) -> Stamp {
         Stamp {
             device: file.dev(),
             inode: file.ino(),
@@ -33,7 +34,7 @@ impl Stamp {
     }
 
     /// It may be believed, when it was taken at `now` before the file was read.
-    pub(super) fn is_settled(&self, now: SystemTime) -> bool {
+    pub fn is_settled(&self, now: SystemTime) -> bool {
         let changed = UNIX_EPOCH + Duration::from_secs(self.changed.0.try_into().unwrap_or(0));
         now.duration_since(changed).is_ok_and(|age| age >= SETTLED)
     }

@@ -50,14 +50,14 @@ impl Capture {
 
 /// Turns bytes into text; what is not UTF-8 becomes U+FFFD, as in [`String::from_utf8_lossy`].
 #[derive(Debug, Default)]
-pub(crate) struct Decoder {
+pub struct Decoder {
     /// The beginning of a character whose end has not come yet: three bytes at the most.
     held: Vec<u8>,
 }
 
 impl Decoder {
     /// Adds what these bytes complete.
-    pub(crate) fn push(&mut self, bytes: &[u8], out: &mut String) {
+    pub fn push(&mut self, bytes: &[u8], out: &mut String) {
         let mut joined = std::mem::take(&mut self.held);
         let bytes = match joined.is_empty() {
             true => bytes,
@@ -82,7 +82,7 @@ impl Decoder {
     }
 
     /// No more bytes come.
-    pub(crate) fn finish(&mut self, out: &mut String) {
+    pub fn finish(&mut self, out: &mut String) {
         if !std::mem::take(&mut self.held).is_empty() {
             out.push(char::REPLACEMENT_CHARACTER);
         }

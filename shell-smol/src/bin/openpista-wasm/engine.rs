@@ -11,13 +11,13 @@
 use super::Tell;
 use super::abi::{self, Answer, Broken};
 use super::cache::Cache;
-use super::line::{Request, Said};
 use super::printed::Printed;
-use super::recent::Recent;
-use super::stamp::Stamp;
 use super::world::{self, State};
 use openpista_core::digest::Digest;
 use openpista_core::effect::tool::Exit;
+use openpista_shell_smol::guest::line::{Request, Said};
+use openpista_shell_smol::guest::recent::Recent;
+use openpista_shell_smol::guest::stamp::Stamp;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Read};

@@ -9,8 +9,8 @@
 //! Nothing that a guest says is believed before it was looked at: every place must lie in its
 //! memory, and the answer must be JSON of that shape, for this call.
 
-use super::line::Request;
 use super::world::State;
+use openpista_shell_smol::guest::line::Request;
 use serde::Deserialize;
 use std::ops::Range;
 use wasmtime::{
@@ -108,13 +108,12 @@ fn signature(name: &str, function: &FuncType) -> String {
     }
 }
 
-impl Request {
-    fn json(&self) -> String {
-        let id = serde_json::Value::from(self.id.as_str());
-        let name = serde_json::Value::from(self.tool.as_str());
-        let arguments = &self.arguments;
-        format!(r#"{{"id":{id},"name":{name},"arguments":{arguments}}}"#)
-    }
+/// A request as a guest reads it.
+fn to_json(request: &Request) -> String {
+    let id = serde_json::Value::from(request.id.as_str());
+    let name = serde_json::Value::from(request.tool.as_str());
+    let arguments = &request.arguments;
+    format!(r#"{{"id":{id},"name":{name},"arguments":{arguments}}}"#)
 }
 
 /// What a guest answered.
@@ -156,7 +155,7 @@ pub(super) fn call(
     let alloc = function::<i32, i32>(store, &instance, "alloc")?;
     let run = function::<(i32, i32), i64>(store, &instance, "run")?;
 
-    let json = request.json();
+    let json = to_json(request);
     let len =
         i32::try_from(json.len()).map_err(|_| lie("the arguments are too long for its memory"))?;
     let at = alloc.call(&mut *store, len).map_err(ended("in `alloc`"))?;
@@ -234,7 +233,7 @@ mod tests {
             arguments: r#"{"n":12345678901234567890123}"#.to_owned(),
         };
         assert_eq!(
-            request.json(),
+            to_json(&request),
             r#"{"id":"1.0","name":"a\"b","arguments":{"n":12345678901234567890123}}"#
         );
     }

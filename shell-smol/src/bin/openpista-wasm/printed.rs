@@ -7,9 +7,9 @@
 //! bound; it reads no quicker than it can do that, and a guest that prints more has to wait.
 
 use super::Tell;
-use super::line::Said;
-use crate::effect::tool::clip::Decoder;
 use bytes::Bytes;
+use openpista_shell_smol::guest::Decoder;
+use openpista_shell_smol::guest::line::Said;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::async_trait;
