@@ -83,9 +83,15 @@ fn warm(wasm: &Wasm) {
         &micros(began.elapsed() / 2_000),
         "",
     );
-    let memory = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let resident = memory.lines().find(|line| line.starts_with("VmRSS"));
-    row("memory of this process", resident.unwrap_or("?"), "");
+    let resident = |process: &str| {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let resident = status.lines().find(|line| line.starts_with("VmRSS"));
+        resident.unwrap_or("?").to_owned()
+    };
+    row("memory of this process", &resident("self"), "");
+    for host in hosts() {
+        row("  of the host beside it", &resident(&host), "");
+    }
     std::thread::sleep(Duration::from_secs(1));
     let threads = fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count());
     row(
@@ -93,6 +99,12 @@ fn warm(wasm: &Wasm) {
         &threads.to_string(),
         "",
     );
+}
+
+/// The processes that we have started and that have not ended.
+fn hosts() -> Vec<String> {
+    let ours = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    ours.split_whitespace().map(str::to_owned).collect()
 }
 
 /// In a process of its own, without the time that it takes to start.
@@ -107,6 +119,7 @@ fn first_call(home: &Path) -> Duration {
 
 fn engine(home: &Path) -> Wasm {
     Wasm::new(WasmConfig {
+        host: Some(env!("CARGO_BIN_EXE_openpista-wasm").into()),
         workspace: home.join("workspace"),
         cache_dir: home.join("cache"),
         output_chars: 10_000,

@@ -41,7 +41,7 @@ pub fn find(name: &str, configured: Option<&Path>) -> PathBuf {
     }
 }
 
-/// The daemon's end of a companion. Dropping it closes the socket, by which the companion ends.
+/// The daemon's end of a companion. Dropping it ends the companion.
 #[derive(Debug)]
 pub struct Companion {
     child: Child,
@@ -66,6 +66,7 @@ impl Companion {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
+            .kill_on_drop(true)
             .spawn()?;
         let mut companion = Companion {
             child,
@@ -120,6 +121,11 @@ impl Companion {
                 count => self.inbox.extend_from_slice(&buffer[..count]),
             }
         }
+    }
+
+    /// It has not ended, as far as the system knows.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_status(), Ok(None))
     }
 
     /// Ends it at once.

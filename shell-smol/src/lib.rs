@@ -14,6 +14,7 @@ pub mod companion;
 pub mod config;
 pub mod driver;
 pub mod effect;
+pub mod guest;
 pub mod journal;
 pub mod metrics;
 pub mod secret;

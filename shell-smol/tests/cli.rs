@@ -188,6 +188,7 @@ fn doctor_finds_a_fresh_home_sound() {
         "bash",
         "docker",
         "workers",
+        "wasm           confined by Landlock",
     ] {
         assert!(out.contains(subject), "{subject} is not in\n{out}");
     }

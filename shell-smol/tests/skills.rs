@@ -3,7 +3,9 @@
 
 mod support;
 
+use rustix::process::Signal;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 use support::daemon::Daemon;
 use support::program::Home;
 use support::server::{Answer, Server};
@@ -129,6 +131,53 @@ fn what_the_budget_leaves_out_can_be_read() {
     let ended = home.run(&["run", "-e", "when is high tide?"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(ended.out, "It says: Ask the harbour.\n");
+}
+
+/// A guest that never answers.
+const RUNAWAY: &str = r#"(module
+    (memory (export "memory") 2)
+    (func (export "alloc") (param i32) (result i32) i32.const 65536)
+    (func (export "run") (param i32 i32) (result i64) (loop (br 0)) unreachable))"#;
+
+/// How much of a processor's time a process has used, in hundredths of a second.
+fn used(pid: &str) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit(") ").next().unwrap_or_default();
+    let user = after_name.split(' ').nth(11);
+    user.and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
+}
+
+fn wait_for(what: &str, mut look: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !look() {
+        assert!(began.elapsed() < Duration::from_secs(60), "no {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_runaway_guest_ends_with_the_daemon_also_when_that_is_killed() {
+    let server = Server::start(|request| match request.last("tool") {
+        None => Answer::calls([(request.tool_name("skill.runaway").as_str(), "{}")]),
+        Some(result) => Answer::text(result),
+    });
+    let home = Home::with(&config(&server));
+    skill(&home, "runaway", "It runs.");
+    let wasm = wat::parse_str(RUNAWAY).expect("a module");
+    std::fs::write(home.file("skills/runaway/main.wasm"), wasm).expect("our own");
+    let host = || {
+        let mut processes = home.processes().into_iter();
+        let line = processes.find(|line| line.contains("openpista-wasm"))?;
+        line.split(':').next().map(str::to_owned)
+    };
+    let daemon = Daemon::of(&home);
+    let mut client = home.start(&["run", "--yes", "-e", "run away"]);
+    // More than it takes to start and to compile.
+    wait_for("runaway", || host().is_some_and(|pid| used(&pid) > 100));
+    daemon.send(Signal::KILL);
+    wait_for("end of the host", || host().is_none());
+    let _ = client.kill();
+    let _ = client.wait();
 }
 
 #[test]

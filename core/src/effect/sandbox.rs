@@ -37,7 +37,8 @@ pub struct UseSandbox {
 pub enum Engine {
     /// A container of its own, through the Docker API. It survives the daemon.
     Docker,
-    /// A WebAssembly instance inside the daemon, which sees the workspace and cannot change it.
+    /// A WebAssembly instance in a process of ours, which sees the workspace and cannot change it. It
+    /// ends with the daemon.
     Wasm,
     /// A process that the kernel confines. It ends with the daemon.
     Subprocess,

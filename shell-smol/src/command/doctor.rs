@@ -126,6 +126,7 @@ fn check(locations: &Locations, env: &Env, report: Report<'_>) -> Result<(), Err
             report(sandboxes::docker(&config))?;
             report(sandboxes::workers(&config))?;
             report(sandboxes::confinement(&config))?;
+            report(sandboxes::guests(&config))?;
             report(database(&config.database))?;
             report(disk(&config.database))?;
             let lock = lock(&config.database);

@@ -28,19 +28,12 @@ pub(super) struct Shared {
 
 /// The engines. Nothing is started or looked for until something is to run in one.
 pub(super) fn engines(config: &Config, shared: Shared) -> Sandboxes {
-    let own = config.data_dir_of_journal();
     Sandboxes {
         docker: match config.sandbox.docker {
             true => Docker::new(containers(config, &shared)),
             false => Docker::default(),
         },
-        wasm: Wasm::new(WasmConfig {
-            workspace: config.workspace.clone(),
-            cache_dir: own.join("wasm-cache"),
-            output_chars: config.tools.output_chars,
-            memory_bytes: config.sandbox.wasm_memory_mib * MIB,
-            secrets: shared.secrets.clone(),
-        }),
+        wasm: wasm(config, &shared),
         subprocess: Subprocess::new(processes(config, shared)),
         refused: exposed(config),
     }
@@ -58,6 +51,18 @@ pub(super) fn exposed(config: &Config) -> Option<String> {
 /// Docker alone, for whoever only wants to know whether it answers.
 pub(super) fn docker(config: &Config, shared: &Shared) -> Docker {
     Docker::new(containers(config, shared))
+}
+
+/// WebAssembly guests alone, likewise.
+pub(super) fn wasm(config: &Config, shared: &Shared) -> Wasm {
+    Wasm::new(WasmConfig {
+        host: config.sandbox.wasm_host.clone(),
+        workspace: config.workspace.clone(),
+        cache_dir: config.data_dir_of_journal().join("wasm-cache"),
+        output_chars: config.tools.output_chars,
+        memory_bytes: config.sandbox.wasm_memory_mib * MIB,
+        secrets: shared.secrets.clone(),
+    })
 }
 
 /// Confined processes alone, likewise.

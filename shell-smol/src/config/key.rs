@@ -279,6 +279,12 @@ pub static KEYS: &[Key] = &[
         },
     },
     switch("sandbox.unconfined", |c, on| c.sandbox.unconfined = on),
+    Key {
+        path: "sandbox.wasm_host",
+        kind: Kind::Path {
+            set: |c, path| c.sandbox.wasm_host = Some(path),
+        },
+    },
     whole("sandbox.wasm_timeout_ms", 10..=HOUR, |c, n| {
         c.sandbox.wasm_timeout_ms = n;
     }),

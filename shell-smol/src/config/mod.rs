@@ -237,6 +237,7 @@ impl Config {
         config.workspace = absolute(config.workspace);
         config.database = absolute(config.database);
         config.sandbox.worker = config.sandbox.worker.map(absolute);
+        config.sandbox.wasm_host = config.sandbox.wasm_host.map(absolute);
         Ok(config)
     }
 

@@ -34,6 +34,8 @@ pub struct Sandbox {
     pub worker: Option<PathBuf>,
     /// Processes run also where the kernel cannot confine them.
     pub unconfined: bool,
+    /// The program that WebAssembly skills run in; else the one beside our own.
+    pub wasm_host: Option<PathBuf>,
     /// How long a WebAssembly skill may run.
     pub wasm_timeout_ms: u64,
     /// How much memory a WebAssembly skill may have.
@@ -67,6 +69,7 @@ impl Default for Sandbox {
             at_once: 4,
             worker: None,
             unconfined: false,
+            wasm_host: None,
             wasm_timeout_ms: 30_000,
             wasm_memory_mib: 64,
         }

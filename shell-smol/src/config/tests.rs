@@ -99,6 +99,7 @@ fn the_example_shows_every_key_with_its_default() {
     let sandbox = Sandbox {
         image: None,
         worker: None,
+        wasm_host: None,
         docker_host: None,
         ..config.sandbox
     };

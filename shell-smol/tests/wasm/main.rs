@@ -6,4 +6,5 @@ mod escape;
 mod hello;
 #[path = "../support/hello_wasm.rs"]
 mod hello_wasm;
+mod hosts;
 mod support;

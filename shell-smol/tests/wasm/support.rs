@@ -50,6 +50,19 @@ impl Place {
         self.home.path()
     }
 
+    /// The processes in which the guests of this place run, or could.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        let workspace = self.workspace().into_os_string().into_encoded_bytes();
+        let of_ours = |pid: &String| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let mut variables = environment.split(|byte| *byte == 0);
+            variables.any(|variable| variable.ends_with(&workspace))
+        };
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(of_ours).collect()
+    }
+
     pub(crate) fn workspace(&self) -> PathBuf {
         self.home.path().join("workspace")
     }
@@ -136,7 +149,13 @@ pub(crate) fn place_with(module: &Path) -> Place {
 }
 
 fn engine(home: &Path) -> Wasm {
+    engine_of(home, env!("CARGO_BIN_EXE_openpista-wasm").as_ref())
+}
+
+/// An engine whose guests run in this program.
+pub(crate) fn engine_of(home: &Path, host: &Path) -> Wasm {
     Wasm::new(WasmConfig {
+        host: Some(host.to_owned()),
         workspace: home.join("workspace"),
         cache_dir: home.join("cache"),
         output_chars: 10_000,

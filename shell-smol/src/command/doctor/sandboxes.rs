@@ -1,8 +1,11 @@
-//! What sandboxed work can run in: whether Docker answers, and whether the kernel can confine.
+//! What sandboxed work can run in: whether Docker answers, whether the kernel can confine, and whether
+//! the programs beside ours are there.
 
 use super::{Finding, fault, off, ok, warn};
+use crate::alarm::block_on;
 use crate::command::sandbox::{self, Shared};
 use crate::config::Config;
+use crate::guest;
 use openpista_core::effect::sandbox::Engine;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -79,6 +82,38 @@ pub(super) fn workers(config: &Config) -> Finding {
             subject,
             format!("{why}\nuntil then there is no `worker.run`"),
             "put openpista-worker beside openpistacrab, or set `worker` under [sandbox]",
+        ),
+    }
+}
+
+/// Is there a program for WebAssembly skills, and do its walls hold? Without it they do not run.
+pub(super) fn guests(config: &Config) -> Finding {
+    let subject = "wasm";
+    let wasm = sandbox::wasm(config, &Shared::nobodys());
+    match block_on(wasm.check()) {
+        Ok(found) => match (found.walls, found.possible.as_slice()) {
+            (Ok(how), []) => ok(subject, format!("confined by {how}, which was tried")),
+            (Ok(how), possible) => warn(
+                subject,
+                format!(
+                    "{how} does not keep a guest that broke out from: {}",
+                    possible.join(", ")
+                ),
+                "tell us of it, and of your kernel; until then trust the skills that you run",
+            ),
+            (Err(why), _) => warn(
+                subject,
+                format!("{why}\nguests run behind WebAssembly's own walls alone"),
+                "use a kernel that can confine",
+            ),
+        },
+        Err(why) => warn(
+            subject,
+            format!("{why}\nuntil then skills in WebAssembly do not run"),
+            format!(
+                "put {} beside openpistacrab, of the same version",
+                guest::PROGRAM
+            ),
         ),
     }
 }

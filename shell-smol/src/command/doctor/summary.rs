@@ -37,10 +37,11 @@ const ABILITIES: &[(&str, &[&str])] = &[
     ("skills", &["skills"]),
     ("container.run: containers", &["docker"]),
     ("programs that the kernel confines", &["confinement"]),
+    ("skills in WebAssembly", &["wasm"]),
 ];
 
 /// Those for which a warning is too much: what they need is optional, and missing.
-const OPTIONAL: [&str; 4] = ["gateway", "telegram", "docker", "confinement"];
+const OPTIONAL: [&str; 5] = ["gateway", "telegram", "docker", "confinement", "wasm"];
 
 /// What works, and how to mend what does not.
 pub(super) fn of(found: &[Finding]) -> String {

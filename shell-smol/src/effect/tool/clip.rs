@@ -50,13 +50,14 @@ impl Capture {
 
 /// Turns bytes into text; what is not UTF-8 becomes U+FFFD, as in [`String::from_utf8_lossy`].
 #[derive(Debug, Default)]
-struct Decoder {
+pub struct Decoder {
     /// The beginning of a character whose end has not come yet: three bytes at the most.
     held: Vec<u8>,
 }
 
 impl Decoder {
-    fn push(&mut self, bytes: &[u8], out: &mut String) {
+    /// Adds what these bytes complete.
+    pub fn push(&mut self, bytes: &[u8], out: &mut String) {
         let mut joined = std::mem::take(&mut self.held);
         let bytes = match joined.is_empty() {
             true => bytes,
@@ -80,7 +81,8 @@ impl Decoder {
         }
     }
 
-    fn finish(&mut self, out: &mut String) {
+    /// No more bytes come.
+    pub fn finish(&mut self, out: &mut String) {
         if !std::mem::take(&mut self.held).is_empty() {
             out.push(char::REPLACEMENT_CHARACTER);
         }

@@ -7,6 +7,9 @@
 //! whose files tell the environment of other processes. A path is judged by where it ends, so
 //! neither `..` nor a link leads out.
 //!
+//! A program of ours that starts no other, and has loaded what it needs, is enclosed closer
+//! ([`Walls::close_alone`]): nothing of the system is open to it, and nothing can be started.
+//!
 //! All capabilities go too: a daemon of root's must not have a sandbox that reboots the machine.
 //! What Landlock does not keep, and seccomp cannot tell by path, is looking at the names, sizes
 //! and times of files elsewhere, where their directories can be guessed.
@@ -19,11 +22,11 @@ use std::thread;
 
 /// What a process may touch beside the system's programs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(in crate::effect) struct Walls {
+pub(crate) struct Walls {
     /// May be read, and run.
-    pub(in crate::effect) read: Vec<PathBuf>,
+    pub(crate) read: Vec<PathBuf>,
     /// May be read, written and run.
-    pub(in crate::effect) write: Vec<PathBuf>,
+    pub(crate) write: Vec<PathBuf>,
 }
 
 /// How walls are kept on this machine.
@@ -58,10 +61,26 @@ pub(super) fn probe() -> Result<Confinement, String> {
 impl Walls {
     /// # Errors
     /// Always.
-    pub(in crate::effect) fn close(&self) -> io::Result<Confinement> {
+    pub(crate) fn close(&self) -> io::Result<Confinement> {
         Err(io::Error::other("only Linux can confine a process"))
     }
+
+    /// # Errors
+    /// Always.
+    pub(crate) fn close_alone(&self) -> io::Result<Confinement> {
+        self.close()
+    }
 }
+
+/// # Errors
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn close_to_writing() -> io::Result<()> {
+    Walls::default().close().map(drop)
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::close_to_writing;
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -126,6 +145,11 @@ mod linux {
             | MakeReg | MakeFifo | MakeSym | Refer
     });
 
+    /// What a program of ours may do with files that it keeps.
+    const KEEP: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
+        ReadFile | ReadDir | WriteFile | Truncate | RemoveFile | MakeReg
+    });
+
     const DEVICE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate});
 
     impl Walls {
@@ -134,12 +158,44 @@ mod linux {
         ///
         /// # Errors
         /// What is missing.
-        pub(in crate::effect) fn close(&self) -> io::Result<Confinement> {
+        pub(crate) fn close(&self) -> io::Result<Confinement> {
             drop_capabilities()?;
             let status = self.enclose().map_err(io::Error::other)?;
             let (abi, confinement) = enough(status).map_err(io::Error::other)?;
             filter::close(abi >= SIGNALS).map_err(io::Error::other)?;
             Ok(confinement)
+        }
+
+        /// The same around a program of ours that is alone: it starts no other, and may read and
+        /// write only what is named, without running it. Where the kernel has only a part of it,
+        /// that part is closed all the same.
+        ///
+        /// # Errors
+        /// What is missing.
+        pub(crate) fn close_alone(&self) -> io::Result<Confinement> {
+            let dropped = drop_capabilities();
+            let enclosed = self.enclose_alone();
+            let enough = enclosed.map_err(|e| e.to_string()).and_then(enough);
+            let signals = enough.as_ref().is_ok_and(|(abi, _)| *abi >= SIGNALS);
+            let filtered = filter::close(signals).and_then(|()| filter::close_alone());
+            dropped?;
+            filtered.map_err(io::Error::other)?;
+            let (_, confinement) = enough.map_err(io::Error::other)?;
+            Ok(confinement)
+        }
+
+        fn enclose_alone(&self) -> Result<LandlockStatus, RulesetError> {
+            let mut rules = Ruleset::default()
+                .handle_access(AccessFs::from_all(FILES))?
+                .scope(Scope::from_all(SIGNALS))?
+                .create()?;
+            for path in &self.read {
+                rules = open(rules, path, READ & KEEP)?;
+            }
+            for path in &self.write {
+                rules = open(rules, path, KEEP)?;
+            }
+            Ok(rules.restrict_self()?.landlock)
         }
 
         fn enclose(&self) -> Result<LandlockStatus, RulesetError> {
@@ -161,6 +217,19 @@ mod linux {
             }
             Ok(rules.restrict_self()?.landlock)
         }
+    }
+
+    /// Takes from the calling thread, and from what it starts, the right to write anywhere.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub(crate) fn close_to_writing() -> io::Result<()> {
+        let closed = Ruleset::default()
+            .handle_access(AccessFs::from_write(FILES))
+            .and_then(|rules| rules.create())
+            .and_then(|rules| rules.restrict_self());
+        let status = closed.map_err(io::Error::other)?.landlock;
+        enough(status).map(drop).map_err(io::Error::other)
     }
 
     /// Grants rights over what is at a path, and beneath it. Nothing there is nothing granted.

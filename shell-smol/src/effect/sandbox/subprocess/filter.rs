@@ -163,6 +163,29 @@ pub(super) fn close(signals: bool) -> Result<(), String> {
     Ok(())
 }
 
+/// What a program of ours refuses itself besides, when it is to stay alone: to start another, to
+/// become another, and to tell a device what to do.
+const ALONE: &[c::c_long] = &[c::SYS_execve, c::SYS_execveat, c::SYS_ioctl];
+
+/// The same, of old, where there still are these.
+#[cfg(target_arch = "x86_64")]
+const ALONE_OLD: &[c::c_long] = &[c::SYS_fork, c::SYS_vfork];
+#[cfg(not(target_arch = "x86_64"))]
+const ALONE_OLD: &[c::c_long] = &[];
+
+/// Closes a second filter around the calling thread, behind which it can start threads alone.
+///
+/// # Errors
+/// As [`close`].
+pub(super) fn close_alone() -> Result<(), String> {
+    let missing = |error: Error| format!("seccomp is not to be had: {error}");
+    let mut rules = always(&[ALONE, ALONE_OLD].concat());
+    let no_thread = SeccompCmpOp::MaskedEq(c::CLONE_THREAD.unsigned_abs().into());
+    rules.insert(c::SYS_clone, vec![when(0, no_thread, 0)]);
+    let refused = compile(rules, c::EPERM).map_err(missing)?;
+    seccompiler::apply_filter(&refused).map_err(missing)
+}
+
 /// What comes of matching calls. An error of 0 is no error.
 fn compile(calls: Rules, error: c::c_int) -> Result<BpfProgram, Error> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;

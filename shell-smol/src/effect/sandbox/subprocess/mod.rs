@@ -9,7 +9,7 @@
 //! kernel cannot build the walls, nothing runs, unless the configuration says so by name; then the
 //! note says that too.
 
-pub(in crate::effect) mod confine;
+pub(crate) mod confine;
 #[cfg(target_os = "linux")]
 mod filter;
 mod scratch;

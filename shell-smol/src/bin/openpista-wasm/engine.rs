@@ -1,28 +1,40 @@
-//! The machine that guests run on: made when the first one comes, and at rest without a thread.
+//! The machine that guests run on.
 //!
 //! [`Machine::prepare`] turns a file into a [`Guest`], out of memory, the cache or the compiler,
 //! in this order. [`Machine::call`] gives a guest a store of its own, lets it answer once, and
-//! drops all of it. Both block.
+//! drops all of it. One guest runs at a time, so its memory is one place that is used again and
+//! again: what a guest wrote there is gone before the next one comes.
+//!
+//! Nothing here ends a guest that takes too long: the daemon does, with the whole process. The
+//! fuel is there for when it does not.
 
-use super::abi::{self, Answer, Broken, Request};
+use super::Tell;
+use super::abi::{self, Answer, Broken};
 use super::cache::Cache;
-use super::control::Control;
-use super::host::{self, State};
 use super::printed::Printed;
-use super::recent::{Recent, Stamp};
+use super::world::{self, State};
 use openpista_core::digest::Digest;
 use openpista_core::effect::tool::Exit;
+use openpista_shell_smol::guest::line::{Request, Said};
+use openpista_shell_smol::guest::recent::Recent;
+use openpista_shell_smol::guest::stamp::Stamp;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
-use wasmtime::{Config, Engine, InstancePre, Linker, Module, Store, Trap, UpdateDeadline};
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, InstancePre, Linker, Module,
+    PoolingAllocationConfig, Store, Trap,
+};
 use wasmtime_wasi::I32Exit;
 
 /// The largest module that is read, in bytes.
 const MODULE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How many guests are kept in memory. Each holds its compiled code, a few times the size of its
+/// file.
+const GUESTS: usize = 16;
 
 /// How many instructions a guest may run for each millisecond that it has: more than any machine
 /// gets done, so that time is the bound that is met, and this one holds when nobody looks at it.
@@ -36,9 +48,9 @@ pub(super) struct Machine {
     engine: Engine,
     linker: Linker<State>,
     cache: Cache,
-    recent: Mutex<Recent<Guest>>,
-    /// One compiles at a time; whoever waits may find it in memory then.
-    compiling: Mutex<()>,
+    /// The cache may be written to.
+    writes: bool,
+    recent: Recent<Digest, Guest>,
     /// wasmtime-wasi insists on tokio, and starts threads of its own where it finds none. This
     /// one has neither threads nor drivers: all that a guest may do is done on its own thread.
     tokio: tokio::runtime::Runtime,
@@ -56,17 +68,7 @@ pub(super) struct Bounds {
 #[derive(Clone)]
 pub(super) struct Guest(InstancePre<State>);
 
-/// One call of a guest.
-pub(super) struct Call {
-    pub(super) guest: Guest,
-    pub(super) request: Request,
-    pub(super) timeout_ms: u64,
-    pub(super) control: Arc<Control>,
-    /// Where it prints, and where it is said why it did not answer.
-    pub(super) printed: Printed,
-}
-
-/// What a call came to.
+/// What came of a call.
 #[derive(Debug)]
 pub(super) struct Called {
     pub(super) exit: Exit,
@@ -76,7 +78,7 @@ pub(super) struct Called {
 
 impl Called {
     /// It ended before it answered.
-    pub(super) fn without_answer(exit: Exit) -> Called {
+    fn without_answer(exit: Exit) -> Called {
         Called {
             exit,
             output: String::new(),
@@ -90,67 +92,91 @@ impl Machine {
         let mut config = Config::new();
         config
             .consume_fuel(true)
-            .epoch_interruption(true)
             .wasm_multi_memory(false)
             .wasm_memory64(false)
             .wasm_relaxed_simd(false)
-            .wasm_backtrace_max_frames(None);
+            .wasm_backtrace_max_frames(None)
+            // An image that is mapped would be a file without a name, which our walls forbid.
+            .memory_init_cow(false)
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(one_place()));
         let engine = Engine::new(&config)?;
-        let linker = host::linker(&engine)?;
+        let linker = world::linker(&engine)?;
         let tokio = tokio::runtime::Builder::new_current_thread().build()?;
         Ok(Machine {
             engine,
             linker,
             cache,
-            recent: Mutex::new(Recent::new()),
-            compiling: Mutex::new(()),
+            writes: true,
+            recent: Recent::new(GUESTS),
             tokio,
             bounds,
         })
     }
 
-    /// What moves the epoch.
-    pub(super) fn engine(&self) -> &Engine {
-        &self.engine
+    /// From now on the cache is only read.
+    pub(super) fn stop_writing(&mut self) {
+        self.writes = false;
     }
 
-    /// The guest in a file, if it is in memory. It is quick.
-    pub(super) fn recall(&self, path: &Path) -> Option<Guest> {
-        let stamp = Stamp::of(&std::fs::metadata(path).ok()?);
-        self.recent().by_stamp(path, stamp)
-    }
-
-    /// The guest in a file. Calls `compiles` before it compiles it. The error is the end of a
+    /// Makes the guest in a file ready; gives what it is known by. The error is the end of a
     /// sentence that begins with the file's name.
-    pub(super) fn prepare(&self, path: &Path, compiles: &dyn Fn()) -> Result<Guest, String> {
+    pub(super) fn prepare(
+        &mut self,
+        path: &Path,
+        tell: &Tell,
+    ) -> Result<(Digest, Option<Stamp>), String> {
         let now = SystemTime::now();
         let (stamp, wasm) = read(path)?;
         let digest = Digest::of(&[&wasm]);
-        let keep = |guest: &Guest| {
-            let mut recent = self.recent();
-            recent.keep(digest, guest.clone(), path, stamp, now);
+        self.ready(&digest, || Ok(wasm), tell)?;
+        Ok((digest, stamp.is_settled(now).then_some(stamp)))
+    }
+
+    /// The guest that was prepared from this file when it had this digest. The error is like that
+    /// of [`Machine::prepare`].
+    pub(super) fn guest(
+        &mut self,
+        digest: &Digest,
+        path: &Path,
+        tell: &Tell,
+    ) -> Result<Guest, String> {
+        let again = || match read(path)? {
+            (_, wasm) if Digest::of(&[&wasm]) == *digest => Ok(wasm),
+            _ => Err("was changed after its sandbox was made: call it again".to_owned()),
         };
-        let recalled = || self.recent().by_digest(&digest);
-        if let Some(guest) = recalled() {
-            keep(&guest);
+        self.ready(digest, again, tell)
+    }
+
+    fn ready(
+        &mut self,
+        digest: &Digest,
+        wasm: impl FnOnce() -> Result<Vec<u8>, String>,
+        tell: &Tell,
+    ) -> Result<Guest, String> {
+        if let Some(guest) = self.recent.get(digest) {
             return Ok(guest);
         }
-        let one_at_a_time = self.compiling.lock();
-        let _one_at_a_time = one_at_a_time.unwrap_or_else(PoisonError::into_inner);
-        if let Some(guest) = recalled() {
-            return Ok(guest);
-        }
-        let module = match self.cache.load(&self.engine, &digest) {
+        let warn = |what| {
+            tell(&Said::Warning { what });
+            None
+        };
+        let loaded = self.cache.load(&self.engine, digest);
+        let module = match loaded.unwrap_or_else(warn) {
             Some(module) => module,
             None => {
-                compiles();
+                let wasm = wasm()?;
+                tell(&Said::Compiling);
                 let module = compile(&self.engine, &wasm)?;
-                self.cache.store(&self.engine, &digest, &module);
+                if self.writes
+                    && let Err(what) = self.cache.store(&self.engine, digest, &module)
+                {
+                    tell(&Said::Warning { what });
+                }
                 module
             }
         };
         let guest = self.link(&module)?;
-        keep(&guest);
+        self.recent.keep(*digest, guest.clone());
         Ok(guest)
     }
 
@@ -163,94 +189,91 @@ impl Machine {
         Ok(Guest(guest))
     }
 
-    /// Lets a guest answer once.
-    pub(super) fn call(&self, call: Call) -> Called {
+    /// Lets a guest answer once. What it prints, and why it did not answer, is told.
+    pub(super) fn call(
+        &self,
+        guest: &Guest,
+        request: &Request,
+        timeout_ms: u64,
+        tell: &Tell,
+    ) -> Called {
         let _inside = self.tokio.enter();
-        let Call {
-            guest,
-            request,
-            timeout_ms,
-            control,
-            printed,
-        } = call;
-        let failed = |exit, why: String| {
-            printed.say(&format!("{}: {why}\n", request.skill));
-            Called::without_answer(exit)
-        };
+        let printed = Printed::new(Tell::clone(tell));
         let Bounds {
             workspace,
             memory_bytes,
         } = &self.bounds;
-        let state = State::new(&request.skill, workspace, *memory_bytes, control, &printed);
-        let mut store = match state {
-            Ok(state) => self.store(state, timeout_ms),
+        let (called, why) = match State::new(&request.skill, workspace, *memory_bytes, &printed) {
+            Ok(state) => self.run(state, guest, request, timeout_ms),
             Err(error) => {
                 let at = workspace.display();
                 let why = format!("the workspace {at} cannot be opened: {error:#}");
-                return failed(Exit::Code(BROKEN), why);
+                (Called::without_answer(Exit::Code(BROKEN)), Some(why))
             }
         };
-        if let Some(exit) = store.data().control.cause() {
-            return Called::without_answer(exit);
+        printed.finish();
+        if let Some(why) = why {
+            printed.say(&format!("{}: {why}\n", request.skill));
         }
-        match abi::call(&mut store, &guest.0, &request) {
-            Ok(Answer {
-                output, is_error, ..
-            }) => Called {
-                exit: Exit::Code(i32::from(is_error)),
-                output,
-            },
-            Err(Broken::Agreement(why)) => failed(Exit::Code(BROKEN), why),
-            Err(Broken::Ended(place, error)) => {
-                let (exit, why) = end(&error, place, store.data(), *memory_bytes);
-                match why {
-                    Some(why) => failed(exit, why),
-                    None => Called::without_answer(exit),
-                }
-            }
-        }
+        called
     }
 
-    /// A store with all of its bounds.
-    fn store(&self, state: State, timeout_ms: u64) -> Store<State> {
+    /// What came of it, and what there is to say about it.
+    fn run(
+        &self,
+        state: State,
+        guest: &Guest,
+        request: &Request,
+        timeout_ms: u64,
+    ) -> (Called, Option<String>) {
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
         store
             .set_fuel(timeout_ms.saturating_mul(FUEL_PER_MS))
             .expect("the engine was configured to count fuel");
-        store.epoch_deadline_callback(|store| match store.data().control.cause() {
-            Some(_) => wasmtime::bail!("its run is over"),
-            // Somebody else's is.
-            None => Ok(UpdateDeadline::Continue(1)),
-        });
-        store.set_epoch_deadline(1);
-        store
-    }
-
-    fn recent(&self) -> std::sync::MutexGuard<'_, Recent<Guest>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        match abi::call(&mut store, &guest.0, request) {
+            Ok(Answer {
+                output, is_error, ..
+            }) => {
+                let exit = Exit::Code(i32::from(is_error));
+                (Called { exit, output }, None)
+            }
+            Err(Broken::Agreement(why)) => (Called::without_answer(Exit::Code(BROKEN)), Some(why)),
+            Err(Broken::Ended(place, error)) => {
+                let (exit, why) = end(&error, place, store.data(), self.bounds.memory_bytes);
+                (Called::without_answer(exit), Some(why))
+            }
+        }
     }
 }
 
+/// Room for one guest.
+fn one_place() -> PoolingAllocationConfig {
+    let mut place = PoolingAllocationConfig::new();
+    place
+        .total_core_instances(1)
+        .total_memories(1)
+        // All that there are addresses for: what a guest may have is not decided here.
+        .max_memory_size(1 << 32)
+        .total_tables(world::TABLES)
+        .max_tables_per_module(world::TABLES)
+        .table_elements(world::TABLE_ELEMENTS)
+        // Functions and globals, of the largest module.
+        .max_core_instance_size(16 * 1024 * 1024);
+    place
+}
+
 /// How a guest ended that did not answer, and what there is to say about it.
-fn end(
-    error: &wasmtime::Error,
-    place: &str,
-    state: &State,
-    memory_bytes: u64,
-) -> (Exit, Option<String>) {
-    if let Some(exit) = state.control.cause() {
-        return (exit, None);
-    }
+fn end(error: &wasmtime::Error, place: &str, state: &State, memory_bytes: u64) -> (Exit, String) {
     if let Some(I32Exit(code)) = error.downcast_ref() {
         let exit = if *code == 0 { BROKEN } else { *code };
         let why = format!("it exited with code {code} {place}, instead of answering");
-        return (Exit::Code(exit), Some(why));
+        return (Exit::Code(exit), why);
     }
     let mut why = match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => {
             let why = format!("it ran more instructions than it has time for {place}");
-            return (Exit::TimedOut, Some(why));
+            return (Exit::TimedOut, why);
         }
         Some(trap) => format!("it trapped {place}: {trap}"),
         None => format!("it failed {place}: {error:#}"),
@@ -261,7 +284,7 @@ fn end(
             "; it was refused memory beyond {most} MiB before that"
         ));
     }
-    (Exit::Code(BROKEN), Some(why))
+    (Exit::Code(BROKEN), why)
 }
 
 /// A module's file: its stamp, taken first, and its bytes.
@@ -303,26 +326,10 @@ fn compile(engine: &Engine, wasm: &[u8]) -> Result<Module, String> {
     compiled.map_err(|error| format!("is not a valid WebAssembly module: {error:#}"))
 }
 
-impl std::fmt::Debug for Machine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Machine")
-            .field("bounds", &self.bounds)
-            .field("cache", &self.cache)
-            .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Guest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Guest")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::effect::tool::clip::Capture;
-    use crate::secret::Secrets;
+    use std::sync::{Arc, Mutex};
 
     /// Nobody looks at the clock here.
     #[test]
@@ -332,7 +339,7 @@ mod tests {
             workspace: home.path().to_owned(),
             memory_bytes: 1 << 20,
         };
-        let machine = Machine::new(bounds, Cache::new(home.path().join("cache"))).unwrap();
+        let mut machine = Machine::new(bounds, Cache::new(home.path().join("cache"))).unwrap();
         let path = home.path().join("loop.wasm");
         let wasm = wat::parse_str(
             r#"(module
@@ -341,22 +348,27 @@ mod tests {
                 (func (export "run") (param i32 i32) (result i64) (loop (br 0)) unreachable))"#,
         );
         std::fs::write(&path, wasm.unwrap()).unwrap();
-        let printed = Printed::new(Capture::new(1_000, &Secrets::default()));
-        let called = machine.call(Call {
-            guest: machine.prepare(&path, &|| {}).unwrap(),
-            request: Request {
-                skill: "endless".to_owned(),
-                id: "1.0".to_owned(),
-                name: "endless".to_owned(),
-                arguments: "{}".to_owned(),
-            },
-            timeout_ms: 1,
-            control: Arc::default(),
-            printed: printed.clone(),
+        let request = Request {
+            skill: "endless".to_owned(),
+            id: "1.0".to_owned(),
+            tool: "endless".to_owned(),
+            arguments: "{}".to_owned(),
+        };
+        let told = Arc::new(Mutex::new(String::new()));
+        let tell: Tell = Arc::new({
+            let told = Arc::clone(&told);
+            move |said| {
+                if let Said::Printed { text } = said {
+                    told.lock().unwrap().push_str(text);
+                }
+            }
         });
+        let (digest, _) = machine.prepare(&path, &tell).unwrap();
+        let guest = machine.guest(&digest, &path, &tell).unwrap();
+        let called = machine.call(&guest, &request, 1, &tell);
         assert_eq!(called.exit, Exit::TimedOut);
         assert_eq!(
-            printed.finish().text,
+            *told.lock().unwrap(),
             "endless: it ran more instructions than it has time for in `run`\n"
         );
     }

@@ -1,19 +1,18 @@
 //! What a guest may do in the world, which is little: WASI preview 1 with the workspace to read,
 //! the clocks, randomness, and two streams to print on.
 //!
-//! Of WASI's functions we answer some ourselves, because fuel and epochs stop a guest only in its
-//! own code. A sleep has to end with the run ([`poll_oneoff`]); what is neither a file nor a
-//! directory is not opened at all, since a FIFO would hold us until somebody writes
-//! ([`path_open`]); and sockets are refused without a line in the log for each try.
+//! Of WASI's functions we answer some ourselves, because fuel stops a guest only in its
+//! own code. A sleep is slept here ([`poll_oneoff`]), without a runtime that has timers; what is
+//! neither a file nor a directory is not opened at all, since a FIFO would hold the guest until
+//! somebody writes ([`path_open`]); and sockets are refused without a line in the log for each try.
 //!
 //! The guest sees no environment, no network, and nothing outside of the workspace, which it
 //! cannot change.
 
-use super::control::Control;
 use super::printed::Printed;
 use futures_lite::future::block_on;
 use std::path::Path;
-use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{AsContextMut, Caller, Engine, Extern, Linker, ResourceLimiter, Result, bail};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as wasi, WasiSnapshotPreview1};
@@ -29,7 +28,10 @@ const WASI: &str = "wasi_snapshot_preview1";
 
 /// The most elements of one of a guest's tables. A compiler makes one for every function that is
 /// called through a pointer.
-const TABLE_ELEMENTS: usize = 100_000;
+pub(super) const TABLE_ELEMENTS: usize = 100_000;
+
+/// The most tables of a guest.
+pub(super) const TABLES: u32 = 8;
 
 /// The most things that a guest may wait for at once.
 const SUBSCRIPTIONS: usize = 1_024;
@@ -45,7 +47,6 @@ const ENOTSUP: i32 = 58;
 pub(super) struct State {
     wasi: WasiP1Ctx,
     pub(super) limits: Limits,
-    pub(super) control: Arc<Control>,
     began: Instant,
 }
 
@@ -55,7 +56,6 @@ impl State {
         name: &str,
         workspace: &Path,
         memory_bytes: u64,
-        control: Arc<Control>,
         printed: &Printed,
     ) -> Result<State> {
         let began = Instant::now();
@@ -73,7 +73,6 @@ impl State {
                 memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
                 refused: false,
             },
-            control,
             began,
         })
     }
@@ -124,7 +123,7 @@ impl ResourceLimiter for Limits {
     }
 
     fn tables(&self) -> usize {
-        8
+        TABLES as usize
     }
 }
 
@@ -211,8 +210,8 @@ fn path_open(
 
 /// Waits for the first of several things.
 ///
-/// Files and our streams are ready at any time, so a guest waits for clocks alone, and no longer
-/// than its run.
+/// Files and our streams are ready at any time, so a guest waits for clocks alone. One that waits
+/// too long is ended as one that computes too long is: with its host.
 fn poll_oneoff(
     mut caller: Caller<'_, State>,
     asked: i32,
@@ -237,10 +236,7 @@ fn poll_oneoff(
     let first = asked.iter().map(|(_, due)| due.unwrap_or_default()).min();
     let first = first.unwrap_or_default();
     if !first.is_zero() {
-        state.control.sleep(first);
-    }
-    if state.control.cause().is_some() {
-        bail!("its run is over");
+        thread::sleep(first);
     }
 
     let mut events = Vec::new();

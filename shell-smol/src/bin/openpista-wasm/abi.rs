@@ -9,7 +9,8 @@
 //! Nothing that a guest says is believed before it was looked at: every place must lie in its
 //! memory, and the answer must be JSON of that shape, for this call.
 
-use super::host::State;
+use super::world::State;
+use openpista_shell_smol::guest::line::Request;
 use serde::Deserialize;
 use std::ops::Range;
 use wasmtime::{
@@ -107,26 +108,12 @@ fn signature(name: &str, function: &FuncType) -> String {
     }
 }
 
-/// One call, as a guest is told of it.
-#[derive(Debug)]
-pub(super) struct Request {
-    /// Whose guest it is: its one argument, as a program.
-    pub(super) skill: String,
-    /// Which call this is.
-    pub(super) id: String,
-    /// Which tool was called.
-    pub(super) name: String,
-    /// A JSON object: it goes in as it is.
-    pub(super) arguments: String,
-}
-
-impl Request {
-    fn json(&self) -> String {
-        let id = serde_json::Value::from(self.id.as_str());
-        let name = serde_json::Value::from(self.name.as_str());
-        let arguments = &self.arguments;
-        format!(r#"{{"id":{id},"name":{name},"arguments":{arguments}}}"#)
-    }
+/// A request as a guest reads it.
+fn to_json(request: &Request) -> String {
+    let id = serde_json::Value::from(request.id.as_str());
+    let name = serde_json::Value::from(request.tool.as_str());
+    let arguments = &request.arguments;
+    format!(r#"{{"id":{id},"name":{name},"arguments":{arguments}}}"#)
 }
 
 /// What a guest answered.
@@ -168,7 +155,7 @@ pub(super) fn call(
     let alloc = function::<i32, i32>(store, &instance, "alloc")?;
     let run = function::<(i32, i32), i64>(store, &instance, "run")?;
 
-    let json = request.json();
+    let json = to_json(request);
     let len =
         i32::try_from(json.len()).map_err(|_| lie("the arguments are too long for its memory"))?;
     let at = alloc.call(&mut *store, len).map_err(ended("in `alloc`"))?;
@@ -188,11 +175,11 @@ pub(super) fn call(
         .map_err(|outside| lie(&format!("`run` returned {outside}")))?;
     let answer: Answer = serde_json::from_slice(&memory.data(&*store)[answer])
         .map_err(|error| lie(&format!("its answer is not what was agreed on: {error}")))?;
-    match (&answer.call_id, &answer.tool_name) == (&request.id, &request.name) {
+    match (&answer.call_id, &answer.tool_name) == (&request.id, &request.tool) {
         true => Ok(answer),
         false => Err(lie(&format!(
             "its answer is for the call {:?} of {:?}, and this one is {:?} of {:?}",
-            answer.call_id, answer.tool_name, request.id, request.name
+            answer.call_id, answer.tool_name, request.id, request.tool
         ))),
     }
 }
@@ -242,11 +229,11 @@ mod tests {
         let request = Request {
             skill: "s".to_owned(),
             id: "1.0".to_owned(),
-            name: "a\"b".to_owned(),
+            tool: "a\"b".to_owned(),
             arguments: r#"{"n":12345678901234567890123}"#.to_owned(),
         };
         assert_eq!(
-            request.json(),
+            to_json(&request),
             r#"{"id":"1.0","name":"a\"b","arguments":{"n":12345678901234567890123}}"#
         );
     }

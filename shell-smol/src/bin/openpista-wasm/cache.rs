@@ -8,7 +8,8 @@
 //!   writable by no other (the directory has no permission at all for others). Whoever gets past
 //!   that is our user or root, and can replace this program itself: a signature whose key lay
 //!   beside the cache would keep out nobody else. No guest, container or confined process sees
-//!   the directory, for it is no part of the workspace.
+//!   the directory, for it is no part of the workspace, and the process that a guest runs in has
+//!   lost the right to write there before the guest began.
 //! - The file begins with the digest of its own name and of everything after it. A torn write, a
 //!   damaged disk, or a file under another's name is found by that.
 //! - It is read into memory first and judged there, so it cannot change after it was judged.
@@ -48,43 +49,58 @@ impl Cache {
         Cache(dir)
     }
 
+    /// Makes the directory, so that a right to it can be granted.
+    pub(super) fn make(&self) -> io::Result<()> {
+        let mut dir = DirBuilder::new();
+        dir.recursive(true).mode(0o700).create(&self.0)
+    }
+
     /// The module that these bytes compile to, if it is here.
-    pub(super) fn load(&self, engine: &Engine, wasm: &Digest) -> Option<Module> {
+    ///
+    /// # Errors
+    /// Why what is here is not used.
+    pub(super) fn load(&self, engine: &Engine, wasm: &Digest) -> Result<Option<Module>, String> {
         let name = name(engine, wasm);
         let file = match self.read(&name) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
                 let dir = self.0.display();
-                tracing::warn!("compiled skills in {dir} are not used: {error}");
-                return None;
+                return Err(format!("compiled skills in {dir} are not used: {error}"));
             }
         };
-        let Some(code) = whole(&name, &file) else {
-            tracing::warn!("the compiled skill {name} is damaged: it is compiled again");
-            return None;
-        };
+        let code = whole(&name, &file)
+            .ok_or_else(|| format!("the compiled skill {name} is damaged: it is compiled again"))?;
         // SAFETY: `code` is what `Module::serialize` gave to `store`: nobody but our user can
         // have written the file, and its digest shows that it is whole and under its own name. It
         // is in memory that nobody else has. Of another version, `deserialize` makes an error.
         #[expect(unsafe_code, reason = "there is no other way to load compiled code")]
         let module = unsafe { Module::deserialize(engine, code) };
-        module
-            .inspect_err(|error| tracing::warn!("a compiled skill is not used: {error}"))
-            .ok()
+        match module {
+            Ok(module) => Ok(Some(module)),
+            Err(error) => Err(format!("a compiled skill is not used: {error}")),
+        }
     }
 
     /// Keeps a module for the next process. Where that fails, it is compiled again then.
-    pub(super) fn store(&self, engine: &Engine, wasm: &Digest, module: &Module) {
+    ///
+    /// # Errors
+    /// Why it is not kept.
+    pub(super) fn store(
+        &self,
+        engine: &Engine,
+        wasm: &Digest,
+        module: &Module,
+    ) -> Result<(), String> {
         let name = name(engine, wasm);
         let stored = match module.serialize() {
             Ok(code) => self.write(&name, &code),
             Err(error) => Err(io::Error::other(error.to_string())),
         };
-        if let Err(error) = stored {
+        stored.map_err(|error| {
             let dir = self.0.display();
-            tracing::warn!("a compiled skill could not be kept in {dir}: {error}");
-        }
+            format!("a compiled skill could not be kept in {dir}: {error}")
+        })
     }
 
     /// The directory, if it is ours alone.
@@ -119,10 +135,7 @@ impl Cache {
     /// Another process may do the same at this moment: each writes a file of its own, and the
     /// last to give it its name wins.
     fn write(&self, name: &str, code: &[u8]) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.0)?;
+        self.make()?;
         let dir = self.dir()?;
         let new = format!("{name}.{}.new", std::process::id());
         let _ = unlinkat(&dir, &new, AtFlags::empty());
@@ -215,15 +228,19 @@ mod tests {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
+    fn loads(cache: &Cache, engine: &Engine, wasm: &Digest) -> bool {
+        matches!(cache.load(engine, wasm), Ok(Some(_)))
+    }
+
     /// A cache with one module in it, and the file that holds it.
     fn filled() -> (tempfile::TempDir, Engine, Cache, Digest, PathBuf) {
         let home = tempfile::tempdir().unwrap();
         let cache = Cache::new(home.path().join("a/b"));
         let engine = Engine::default();
         let wasm = Digest::of(&[EMPTY]);
-        assert!(cache.load(&engine, &wasm).is_none());
+        assert!(!loads(&cache, &engine, &wasm));
         let module = Module::new(&engine, EMPTY).unwrap();
-        cache.store(&engine, &wasm, &module);
+        cache.store(&engine, &wasm, &module).unwrap();
         let mut found = files(&cache.0);
         assert_eq!(found.len(), 1, "{found:?}");
         (home, engine, cache, wasm, found.remove(0))
@@ -232,8 +249,8 @@ mod tests {
     #[test]
     fn what_was_stored_is_loaded_and_is_ours_alone() {
         let (_home, engine, cache, wasm, file) = filled();
-        assert!(cache.load(&engine, &wasm).is_some());
-        assert!(cache.load(&engine, &Digest::of(&[b"other"])).is_none());
+        assert!(loads(&cache, &engine, &wasm));
+        assert!(!loads(&cache, &engine, &Digest::of(&[b"other"])));
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&cache.0), mode(&file)), (0o700, 0o600));
     }
@@ -242,7 +259,7 @@ mod tests {
     fn other_settings_are_another_name() {
         let (_home, _, cache, wasm, _) = filled();
         let other = Engine::new(wasmtime::Config::new().consume_fuel(true)).unwrap();
-        assert!(cache.load(&other, &wasm).is_none());
+        assert!(!loads(&cache, &other, &wasm));
     }
 
     #[test]
@@ -260,14 +277,14 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 1;
             std::fs::write(&file, bad).unwrap();
-            assert!(cache.load(&engine, &wasm).is_none(), "byte {at}");
+            assert!(!loads(&cache, &engine, &wasm), "byte {at}");
         }
         for len in [0, 7, MAGIC.len() + 31, good.len() - 1] {
             std::fs::write(&file, &good[..len]).unwrap();
-            assert!(cache.load(&engine, &wasm).is_none(), "{len} bytes");
+            assert!(!loads(&cache, &engine, &wasm), "{len} bytes");
         }
-        cache.store(&engine, &wasm, &module);
-        assert!(cache.load(&engine, &wasm).is_some());
+        cache.store(&engine, &wasm, &module).unwrap();
+        assert!(loads(&cache, &engine, &wasm));
     }
 
     #[test]
@@ -275,21 +292,21 @@ mod tests {
         let (_home, engine, cache, _, file) = filled();
         let other = Digest::of(&[b"other"]);
         std::fs::rename(&file, cache.0.join(name(&engine, &other))).unwrap();
-        assert!(cache.load(&engine, &other).is_none());
+        assert!(!loads(&cache, &engine, &other));
     }
 
     #[test]
     fn what_others_may_write_is_not_loaded() {
         let (_home, engine, cache, wasm, file) = filled();
         chmod(&file, 0o620);
-        assert!(cache.load(&engine, &wasm).is_none());
+        assert!(!loads(&cache, &engine, &wasm));
         chmod(&file, 0o602);
-        assert!(cache.load(&engine, &wasm).is_none());
+        assert!(!loads(&cache, &engine, &wasm));
         chmod(&file, 0o600);
         chmod(&cache.0, 0o770);
-        assert!(cache.load(&engine, &wasm).is_none());
+        assert!(!loads(&cache, &engine, &wasm));
         chmod(&cache.0, 0o700);
-        assert!(cache.load(&engine, &wasm).is_some());
+        assert!(loads(&cache, &engine, &wasm));
     }
 
     #[test]
@@ -298,13 +315,13 @@ mod tests {
         let aside = home.path().join("aside");
         std::fs::rename(&file, &aside).unwrap();
         symlink(&aside, &file).unwrap();
-        assert!(cache.load(&engine, &wasm).is_none());
+        assert!(!loads(&cache, &engine, &wasm));
 
         std::fs::remove_file(&file).unwrap();
         std::fs::rename(&aside, &file).unwrap();
         let linked = home.path().join("linked");
         symlink(&cache.0, &linked).unwrap();
-        assert!(Cache::new(linked).load(&engine, &wasm).is_none());
+        assert!(!loads(&Cache::new(linked), &engine, &wasm));
     }
 
     #[test]
@@ -318,8 +335,8 @@ mod tests {
         }
         std::fs::remove_file(&file).unwrap();
         let module = Module::new(&engine, EMPTY).unwrap();
-        cache.store(&engine, &wasm, &module);
+        cache.store(&engine, &wasm, &module).unwrap();
         assert_eq!(files(&cache.0).len(), FILES);
-        assert!(cache.load(&engine, &wasm).is_some());
+        assert!(loads(&cache, &engine, &wasm));
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! A guest's result is its answer. Whatever it prints, on its standard output or its standard
 //! error, is what it says on the way: both go into one text, in the order in which they were
-//! written, without secrets and cut to a bound.
+//! written, and each piece to the daemon at once, because a guest that takes too long is killed,
+//! and its host with it. The daemon takes the secrets out, which we do not know, and cuts it to a
+//! bound; it reads no quicker than it can do that, and a guest that prints more has to wait.
 
-use crate::effect::tool::clip::{Capture, keep_last};
+use super::Tell;
 use bytes::Bytes;
-use openpista_core::effect::tool::Clip;
+use openpista_shell_smol::guest::Decoder;
+use openpista_shell_smol::guest::line::Said;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::async_trait;
@@ -14,32 +17,27 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// The largest piece that is shown at once, in characters; of more, the last are.
-const SHOWN_CHARS: usize = 2_000;
-
 /// The most that a guest may write at once.
 const WRITE_BYTES: usize = 64 * 1024;
 
 /// One guest's text. Clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Printed(Arc<Mutex<Text>>);
 
-#[derive(Debug)]
 struct Text {
-    /// None when it was taken: what still comes is nobody's.
-    capture: Option<Capture>,
-    /// What nobody was shown yet.
-    fresh: String,
+    tell: Tell,
+    /// A write may end in the middle of a character.
+    decoder: Decoder,
     /// The last line is not at its end.
     open: bool,
 }
 
 impl Printed {
     /// Nothing yet.
-    pub(super) fn new(capture: Capture) -> Printed {
+    pub(super) fn new(tell: Tell) -> Printed {
         Printed(Arc::new(Mutex::new(Text {
-            capture: Some(capture),
-            fresh: String::new(),
+            tell,
+            decoder: Decoder::default(),
             open: false,
         })))
     }
@@ -54,31 +52,30 @@ impl Printed {
     /// Adds to it.
     pub(super) fn push(&self, bytes: &[u8]) {
         let mut text = self.text();
-        let Text {
-            capture,
-            fresh,
-            open,
-        } = &mut *text;
-        *open = bytes.last().map_or(*open, |last| *last != b'\n');
-        if let Some(capture) = capture {
-            fresh.push_str(&capture.push(bytes));
-            keep_last(fresh, SHOWN_CHARS);
-        }
+        text.open = bytes.last().map_or(text.open, |last| *last != b'\n');
+        let mut decoded = String::new();
+        text.decoder.push(bytes, &mut decoded);
+        text.tell(decoded);
     }
 
-    /// What was printed since this was last asked.
-    pub(super) fn fresh(&self) -> String {
-        std::mem::take(&mut self.text().fresh)
-    }
-
-    /// All of it. Only the first to ask gets it.
-    pub(super) fn finish(&self) -> Clip {
-        let capture = self.text().capture.take();
-        capture.map(Capture::finish).unwrap_or_default()
+    /// There is no more to come.
+    pub(super) fn finish(&self) {
+        let mut text = self.text();
+        let mut decoded = String::new();
+        text.decoder.finish(&mut decoded);
+        text.tell(decoded);
     }
 
     fn text(&self) -> MutexGuard<'_, Text> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Text {
+    fn tell(&self, text: String) {
+        if !text.is_empty() {
+            (self.tell)(&Said::Printed { text });
+        }
     }
 }
 
