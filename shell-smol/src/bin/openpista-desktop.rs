@@ -1,0 +1,5 @@
+//! `openpista-desktop`, the daemon's companion that touches the display.
+
+fn main() -> std::process::ExitCode {
+    openpista_shell_smol::desktop::program::main()
+}

@@ -1,0 +1,184 @@
+//! The program: hears the daemon, and does one call at a time.
+//!
+//! One thread hears and does nothing else, so that a stop is noticed in the middle of a call, and
+//! the daemon's end always. Another works. When the daemon is gone the process ends, whatever
+//! runs.
+
+use super::geometry::{Captures, LastCapture};
+use super::{Ability, Ask, Call, End, Told};
+use crate::companion::{Served, Voice};
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Serves the daemon that started it, until that is gone.
+pub fn main() -> ExitCode {
+    let (mut served, voice) = match Served::new().and_then(|s| s.voice().map(|voice| (s, voice))) {
+        Ok(both) => both,
+        Err(error) => {
+            eprintln!(
+                "{} is started by openpistacrab, not by hand: {error}",
+                super::PROGRAM
+            );
+            return ExitCode::from(2);
+        }
+    };
+    let (sender, jobs) = mpsc::channel();
+    let worker = thread::Builder::new().name("desktop".to_owned());
+    if let Err(error) = worker.spawn(move || work(&jobs, &voice)) {
+        eprintln!("{} gets no thread: {error}", super::PROGRAM);
+        return ExitCode::FAILURE;
+    }
+    let mut running: Option<(u64, Stop)> = None;
+    while let Some(ask) = served.hear() {
+        let job = match ask {
+            Ask::Abilities => Job::Abilities,
+            Ask::Call(call) => {
+                let stop = Stop::default();
+                running = Some((call.id, stop.clone()));
+                Job::Call(call, stop)
+            }
+            Ask::Stop { id } => {
+                match &running {
+                    Some((call, stop)) if *call == id => stop.request(),
+                    _ => {}
+                }
+                continue;
+            }
+        };
+        if sender.send(job).is_err() {
+            break;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// What the worker does next.
+enum Job {
+    Abilities,
+    Call(Call, Stop),
+}
+
+fn work(jobs: &Receiver<Job>, voice: &Voice) {
+    let desk = Desk::default();
+    for job in jobs {
+        let told = match job {
+            Job::Abilities => Told::Abilities(abilities()),
+            Job::Call(call, stop) => {
+                let asked = Asked {
+                    until: Instant::now() + Duration::from_millis(call.timeout_ms),
+                    call: &call,
+                    stop,
+                    desk: &desk,
+                    voice,
+                };
+                Told::Ended {
+                    id: call.id,
+                    end: perform(&asked),
+                }
+            }
+        };
+        if voice.say(&told).is_err() {
+            return;
+        }
+    }
+}
+
+/// Every tool of this program, and whether it can be used.
+fn abilities() -> Vec<Ability> {
+    Vec::new()
+}
+
+fn perform(asked: &Asked<'_>) -> End {
+    End::Refused {
+        message: format!("there is no tool `{}`", asked.call.tool),
+    }
+}
+
+/// One call, as a tool has it.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// What is asked.
+    pub call: &'a Call,
+    /// When it has taken too long.
+    pub until: Instant,
+    /// Whether it is to end early.
+    pub stop: Stop,
+    /// What is remembered from call to call.
+    pub desk: &'a Desk,
+    voice: &'a Voice,
+}
+
+impl Asked<'_> {
+    /// Tells the person how it is getting on.
+    pub fn progress(&self, text: String) {
+        // A daemon that is gone is noticed by the thread that hears it.
+        let _ = self.voice.say(&Told::Progress {
+            id: self.call.id,
+            text,
+        });
+    }
+
+    /// What this session saw last.
+    pub fn last_capture(&self) -> Option<LastCapture> {
+        lock(&self.desk.captures).last(&self.call.session)
+    }
+
+    /// This session has seen that.
+    pub fn saw(&self, capture: LastCapture) {
+        lock(&self.desk.captures).saw(&self.call.session, capture);
+    }
+
+    /// Waits that long, but no longer than until the call is to end. Says whether it may go on.
+    ///
+    /// # Errors
+    /// The end that it has come to; the words say how far it came.
+    pub fn pause(&self, time: Duration, so_far: &str) -> Result<(), End> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        let message = so_far.to_owned();
+        if self.stop.wait(time.min(left)) {
+            return Err(End::Stopped { message });
+        }
+        match left < time || left.is_zero() {
+            true => Err(End::TimedOut { message }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What is remembered from call to call.
+#[derive(Debug, Default)]
+pub struct Desk {
+    captures: Mutex<Captures>,
+}
+
+/// A request to end a call early.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<(Mutex<bool>, Condvar)>);
+
+impl Stop {
+    /// The call is to end.
+    pub fn is_requested(&self) -> bool {
+        *lock(&self.0.0)
+    }
+
+    /// Waits that long, unless the call is to end before. Says whether it is to end.
+    pub fn wait(&self, time: Duration) -> bool {
+        let (requested, changed) = &*self.0;
+        let waited = changed.wait_timeout_while(lock(requested), time, |requested| !*requested);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn request(&self) {
+        let (requested, changed) = &*self.0;
+        *lock(requested) = true;
+        changed.notify_all();
+    }
+}
+
+/// What is behind a lock makes sense also after a panic: it is replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
