@@ -8,6 +8,8 @@
 
 pub mod geometry;
 #[cfg(feature = "desktop")]
+pub mod hands;
+#[cfg(feature = "desktop")]
 pub mod program;
 
 use openpista_core::message::ToolSpec;

@@ -1,20 +1,31 @@
 //! The program: hears the daemon, and does one call at a time.
 //!
 //! One thread hears and does nothing else, so that a stop is noticed in the middle of a call, and
-//! the daemon's end always. Another works. When the daemon is gone the process ends, whatever
-//! runs.
+//! the daemon's end always. Another works. When the daemon is gone the call that runs is stopped, and
+//! the process ends, whether that call has ended or not.
 
 use super::geometry::{Captures, LastCapture};
+use super::hands::{self, Hands, watch};
 use super::{Ability, Ask, Call, End, Told};
 use crate::companion::{Served, Voice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Serves the daemon that started it, until that is gone.
+/// How long the last call has to come to its end when the daemon is gone.
+const LAST_CALL: Duration = Duration::from_secs(2);
+
+/// Serves the daemon that started it, until that is gone; or watches over one that does.
 pub fn main() -> ExitCode {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == watch::ARGUMENT)
+    {
+        return watch::main();
+    }
     let (mut served, voice) = match Served::new().and_then(|s| s.voice().map(|voice| (s, voice))) {
         Ok(both) => both,
         Err(error) => {
@@ -27,7 +38,12 @@ pub fn main() -> ExitCode {
     };
     let (sender, jobs) = mpsc::channel();
     let worker = thread::Builder::new().name("desktop".to_owned());
-    if let Err(error) = worker.spawn(move || work(&jobs, &voice)) {
+    let (working, worked) = mpsc::channel::<()>();
+    let work = move || {
+        work(&jobs, &voice);
+        drop(working);
+    };
+    if let Err(error) = worker.spawn(work) {
         eprintln!("{} gets no thread: {error}", super::PROGRAM);
         return ExitCode::FAILURE;
     }
@@ -52,6 +68,12 @@ pub fn main() -> ExitCode {
             break;
         }
     }
+    if let Some((_, stop)) = running {
+        stop.request();
+    }
+    drop(sender);
+    // Nothing is ever sent: it waits for the end of the worker.
+    let _ = worked.recv_timeout(LAST_CALL);
     ExitCode::SUCCESS
 }
 
@@ -76,7 +98,8 @@ fn work(jobs: &Receiver<Job>, voice: &Voice) {
                 };
                 Told::Ended {
                     id: call.id,
-                    end: perform(&asked),
+                    end: catch_unwind(AssertUnwindSafe(|| perform(&asked)))
+                        .unwrap_or_else(|_| panicked(&call.tool)),
                 }
             }
         };
@@ -88,10 +111,19 @@ fn work(jobs: &Receiver<Job>, voice: &Voice) {
 
 /// Every tool of this program, and whether it can be used.
 fn abilities() -> Vec<Ability> {
-    Vec::new()
+    hands::abilities()
+}
+
+fn panicked(tool: &str) -> End {
+    End::Failed {
+        message: format!("internal error: {tool} panicked"),
+    }
 }
 
 fn perform(asked: &Asked<'_>) -> End {
+    if hands::has(&asked.call.tool) {
+        return hands::perform(&mut lock(&asked.desk.hands), asked);
+    }
     End::Refused {
         message: format!("there is no tool `{}`", asked.call.tool),
     }
@@ -152,6 +184,7 @@ impl Asked<'_> {
 #[derive(Debug, Default)]
 pub struct Desk {
     captures: Mutex<Captures>,
+    hands: Mutex<Hands>,
 }
 
 /// A request to end a call early.

@@ -1,0 +1,124 @@
+//! Nothing stays down, whoever dies.
+
+use crate::companion::{Hands, PROGRAM, child_of, kill, wait_gone};
+use crate::display::{Editor, Screen, wait_for};
+use openpista_shell_smol::desktop::hands::Button;
+use openpista_shell_smol::desktop::hands::held::{Device, Held, Pressed};
+use openpista_shell_smol::desktop::hands::watch::Watcher;
+use serde_json::json;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+const LONG_DRAG: &str =
+    r#"{"from":{"x":150,"y":150},"to":{"x":450,"y":350},"duration_ms":10000}"#;
+
+/// In the middle of a drag.
+fn dragging(screen: &Screen) -> Hands {
+    let mut hands = Hands::on(screen);
+    hands.begin("input.drag", LONG_DRAG);
+    wait_for("a button that is down", || screen.has_button_down().then_some(()));
+    hands
+}
+
+fn wait_until_up(screen: &Screen) {
+    wait_for("all buttons up", || (!screen.has_button_down()).then_some(()));
+}
+
+#[test]
+fn after_the_companion_is_killed() {
+    let screen = Screen::new();
+    let hands = dragging(&screen);
+    let watcher = hands.watcher();
+    kill(hands.id());
+    wait_until_up(&screen);
+    wait_gone("the watcher", watcher);
+    assert!(!screen.has_button_down());
+}
+
+#[test]
+fn after_the_daemon_is_gone() {
+    let screen = Screen::new();
+    let hands = dragging(&screen);
+    let (companion, watcher) = (hands.id(), hands.watcher());
+    // Its end of the socket closes, as it does when the daemon is killed.
+    drop(hands);
+    wait_until_up(&screen);
+    wait_gone("the companion", companion);
+    wait_gone("the watcher", watcher);
+    assert!(!screen.has_button_down());
+    assert_ne!(screen.pointer(), (450, 350));
+}
+
+#[test]
+fn after_a_service_manager_asked_all_of_them_to_end() {
+    let screen = Screen::new();
+    let hands = dragging(&screen);
+    let watcher = hands.watcher();
+    for id in [watcher, hands.id()] {
+        let pid = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+        let term = rustix::process::Signal::TERM;
+        rustix::process::kill_process(pid.expect("a process"), term).expect("a process of ours");
+    }
+    wait_until_up(&screen);
+    wait_gone("the watcher", watcher);
+    assert!(!screen.has_button_down());
+}
+
+#[test]
+fn after_the_watcher_is_killed() {
+    let screen = Screen::new();
+    let mut hands = Hands::on(&screen);
+    hands.done("input.move", r#"{"x":1,"y":1}"#);
+    let watcher = hands.watcher();
+    kill(watcher);
+    wait_gone("the watcher", watcher);
+    // Nothing is pressed that nobody watches; the next call has a new one.
+    let end = hands.call("input.click", r#"{"x":2,"y":2}"#);
+    assert!(format!("{end:?}").contains("the watcher is gone"), "{end:?}");
+    assert!(!screen.has_button_down());
+    hands.done("input.click", r#"{"x":2,"y":2}"#);
+}
+
+#[test]
+fn lent_codes_are_taken_back_when_the_companion_is_killed() {
+    let screen = Screen::new();
+    let map = screen.key_map();
+    let editor = Editor::open(&screen);
+    let mut hands = Hands::on(&screen);
+    hands.done("input.click", r#"{"x":200,"y":200}"#);
+    let lines = "Wörld_漢字\n".repeat(200);
+    hands.begin("input.type", &json!({ "text": lines }).to_string());
+    wait_for("a line", || editor.lines().contains('字').then_some(()));
+    assert_ne!(screen.key_map(), map);
+    kill(hands.id());
+    wait_for("the layout as it was", || (screen.key_map() == map).then_some(()));
+    assert_eq!(screen.keys_down(), [0; 0]);
+}
+
+#[test]
+fn after_a_panic() {
+    let screen = Screen::new();
+    let mut device = Device::open(Some(screen.name())).expect("the display");
+    let watcher = Watcher::start(Path::new(PROGRAM), Some(screen.name())).expect("a watcher");
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let mut held = Held::new(&mut device, &watcher);
+        held.press(Pressed::Button(Button::Left)).expect("the display");
+        held.press(Pressed::Key(38)).expect("the display");
+        assert!(screen.has_button_down());
+        panic!("as it may happen");
+    }));
+    assert!(panicked.is_err());
+    assert!(!screen.has_button_down());
+    assert_eq!(screen.keys_down(), [0; 0]);
+}
+
+#[test]
+fn the_watcher_leaves_with_the_companion_that_held_nothing() {
+    let screen = Screen::new();
+    let mut hands = Hands::on(&screen);
+    assert_eq!(child_of(hands.id()), None, "nobody watches before there is something to watch");
+    hands.done("input.move", r#"{"x":1,"y":1}"#);
+    let watcher = hands.watcher();
+    drop(hands);
+    wait_gone("the watcher", watcher);
+}
