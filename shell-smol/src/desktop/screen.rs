@@ -177,7 +177,7 @@ fn region(asked: &Asked<'_>, wanted: &Wanted) -> Result<Look, End> {
     };
     let within = |seen: LastCapture| {
         let area = seen.to_area(x, y, width, height);
-        area.map_err(|outside| refused(&outside.to_string()))
+        area.map_err(|outside| refused(&format!("{outside}: capture the screen to see elsewhere")))
     };
     let screens = Screens::all()?;
     let last = asked.last_capture().filter(|_| wanted.display.is_none());
@@ -205,7 +205,7 @@ fn region(asked: &Asked<'_>, wanted: &Wanted) -> Result<Look, End> {
     let part = imageops::crop_imm(&whole.image, left, top, right - left, bottom - top);
     let image = part.to_image();
     Ok(Look {
-        of: format!("A part of {}", whole.of),
+        of: format!("part of {}", whole.of),
         image,
         area: full.area_of(left, top, right, bottom),
     })
@@ -303,7 +303,7 @@ impl Screen {
         Ok(Look {
             image: picture::opaque(&image),
             area,
-            of: format!("The screen {}", self.place),
+            of: format!("screen {}", self.place),
         })
     }
 }
@@ -335,7 +335,10 @@ fn window(wanted: Option<&str>) -> Result<Look, End> {
                 .to_owned(),
         });
     }
-    let title = |window: &Window| window.title().unwrap_or_default();
+    let title = |window: &Window| match window.title() {
+        Ok(title) if !title.is_empty() => title,
+        _ => window.app_name().unwrap_or_default(),
+    };
     let is_wanted = |window: &&Window| match wanted {
         Some(wanted) => {
             window.id().is_ok_and(|id| id.to_string() == wanted) || {
@@ -380,7 +383,7 @@ fn window(wanted: Option<&str>) -> Result<Look, End> {
                 width,
                 height,
             },
-            of: format!("The window {} {:?}", found.id()?, title(found)),
+            of: format!("window {} {:?}", found.id()?, title(found)),
         })
     };
     seen().map_err(|error| End::Unable {
