@@ -34,6 +34,17 @@ impl Area {
         within(self.x, self.width, other.x, other.width)
             && within(self.y, self.height, other.y, other.height)
     }
+
+    /// The one point in its middle.
+    pub fn middle(&self) -> Area {
+        let half = |size: u32| i32::try_from(size / 2).unwrap_or(i32::MAX);
+        Area {
+            x: self.x.saturating_add(half(self.width)),
+            y: self.y.saturating_add(half(self.height)),
+            width: 1,
+            height: 1,
+        }
+    }
 }
 
 /// A place on the desktop where a pointer can be.
@@ -74,6 +85,50 @@ impl LastCapture {
         })
     }
 
+    /// The part of the desktop that some pixels show; at least a point of it.
+    ///
+    /// # Errors
+    /// A part of it is outside of the picture.
+    pub fn to_area(&self, x: i64, y: i64, width: u32, height: u32) -> Result<Area, Outside> {
+        let last = |from: i64, size: u32| from.saturating_add(i64::from(size.max(1)) - 1);
+        let (right, bottom) = (last(x, width), last(y, height));
+        self.to_point(x, y)?;
+        self.to_point(right, bottom)?;
+        let edge = |pixel: i64| u32::try_from(pixel).unwrap_or(u32::MAX);
+        Ok(self.area_of(edge(x), edge(y), edge(right + 1), edge(bottom + 1)))
+    }
+
+    /// The pixels that show an area, from the first on the left and at the top to before the last;
+    /// none when the area is not seen.
+    pub fn to_pixels(&self, area: &Area) -> Option<(u32, u32, u32, u32)> {
+        let pixels = |from: i32, size: u32, of: (i32, u32), pixels: u32| {
+            let points = i64::from(of.1.max(1));
+            let from = i64::from(from) - i64::from(of.0);
+            let to = (from + i64::from(size)).clamp(0, points);
+            let first = from.max(0) * i64::from(pixels) / points;
+            let end = (to * i64::from(pixels) + points - 1) / points;
+            let both = (u32::try_from(first).ok()?, u32::try_from(end).ok()?);
+            (both.0 < both.1).then_some(both)
+        };
+        let Area { x, y, .. } = self.area;
+        let (left, right) = pixels(area.x, area.width, (x, self.area.width), self.width)?;
+        let (top, bottom) = pixels(area.y, area.height, (y, self.area.height), self.height)?;
+        Some((left, top, right, bottom))
+    }
+
+    /// The area that these pixels of it show, which are some of them.
+    pub fn area_of(&self, left: u32, top: u32, right: u32, bottom: u32) -> Area {
+        let last = |end: u32| i64::from(end) - 1;
+        let (x, width) = span(left.into(), last(right), self.area.width, self.width);
+        let (y, height) = span(top.into(), last(bottom), self.area.height, self.height);
+        Area {
+            x: self.area.x + x,
+            y: self.area.y + y,
+            width,
+            height,
+        }
+    }
+
     /// The pixel that shows a point; outside of the picture when the point is.
     pub fn to_pixel(&self, point: Point) -> (i64, i64) {
         let back = |at: i32, from: i32, points: u32, pixels: u32| {
@@ -85,6 +140,17 @@ impl LastCapture {
             back(point.y, self.area.y, self.area.height, self.height),
         )
     }
+}
+
+/// Where the points begin that the pixels from `first` to `last` show, and how many they are.
+fn span(first: i64, last: i64, points: u32, pixels: u32) -> (i32, u32) {
+    let (points, pixels) = (i64::from(points), i64::from(pixels));
+    let from = first * points / pixels;
+    let to = ((last + 1) * points + pixels - 1) / pixels;
+    (
+        i32::try_from(from).unwrap_or(i32::MAX),
+        u32::try_from(to - from).unwrap_or(u32::MAX).max(1),
+    )
 }
 
 /// How many points from the edge the middle of a pixel is. `pixel` is below `pixels`.
@@ -182,6 +248,33 @@ mod tests {
         let seen = capture((100, 0, 1_440, 900), 2_880, 1_800);
         assert_eq!(seen.to_point(0, 1), Ok(Point { x: 100, y: 0 }));
         assert_eq!(seen.to_point(2_879, 1_799), Ok(Point { x: 1_539, y: 899 }));
+    }
+
+    #[test]
+    fn a_part_of_a_picture_is_a_part_of_the_desktop() {
+        let seen = capture((100, 50, 2_560, 1_440), 1_280, 720);
+        let area = |x, y, width, height| Area {
+            x,
+            y,
+            width,
+            height,
+        };
+        assert_eq!(seen.to_area(10, 20, 30, 40), Ok(area(120, 90, 60, 80)));
+        assert_eq!(seen.to_area(0, 0, 1_280, 720), Ok(seen.area));
+        assert!(seen.to_area(0, 0, 1_281, 1).is_err());
+        assert_eq!(
+            seen.to_pixels(&area(120, 90, 60, 80)),
+            Some((10, 20, 40, 60))
+        );
+        assert_eq!(
+            seen.to_pixels(&area(2_600, 90, 600, 80)),
+            Some((1_250, 20, 1_280, 60))
+        );
+        assert_eq!(seen.to_pixels(&area(60, 90, 60, 80)), Some((0, 20, 10, 60)));
+        assert_eq!(seen.to_pixels(&area(2_660, 90, 600, 80)), None);
+        assert_eq!(seen.to_pixels(&area(-600, 90, 600, 80)), None);
+        let fine = capture((0, 0, 100, 100), 200, 200);
+        assert_eq!(fine.to_area(1, 199, 1, 1), Ok(area(0, 99, 1, 1)));
     }
 
     #[test]

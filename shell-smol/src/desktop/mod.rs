@@ -10,7 +10,15 @@ pub mod geometry;
 #[cfg(feature = "desktop")]
 pub mod hands;
 #[cfg(feature = "desktop")]
+mod notify;
+#[cfg(feature = "desktop")]
+mod ocr;
+#[cfg(feature = "desktop")]
+mod picture;
+#[cfg(feature = "desktop")]
 pub mod program;
+#[cfg(feature = "desktop")]
+mod screen;
 
 use openpista_core::message::ToolSpec;
 use serde::{Deserialize, Serialize};

@@ -6,9 +6,13 @@
 
 use super::geometry::{Captures, LastCapture};
 use super::hands::{self, Hands, watch};
-use super::{Ability, Ask, Call, End, Told};
+use super::{Ability, Ask, Call, End, Lack, Told, notify, ocr, screen};
 use crate::companion::{Served, Voice};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use openpista_core::effect::Recovery;
+use openpista_core::message::ToolSpec;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -98,8 +102,7 @@ fn work(jobs: &Receiver<Job>, voice: &Voice) {
                 };
                 Told::Ended {
                     id: call.id,
-                    end: catch_unwind(AssertUnwindSafe(|| perform(&asked)))
-                        .unwrap_or_else(|_| panicked(&call.tool)),
+                    end: perform(&asked),
                 }
             }
         };
@@ -111,21 +114,62 @@ fn work(jobs: &Receiver<Job>, voice: &Voice) {
 
 /// Every tool of this program, and whether it can be used.
 fn abilities() -> Vec<Ability> {
-    hands::abilities()
-}
-
-fn panicked(tool: &str) -> End {
-    End::Failed {
-        message: format!("internal error: {tool} panicked"),
-    }
+    let eyes = [screen::offer(), ocr::offer(), notify::offer()];
+    eyes.into_iter().chain(hands::offers()).collect()
 }
 
 fn perform(asked: &Asked<'_>) -> End {
-    if hands::has(&asked.call.tool) {
-        return hands::perform(&mut lock(&asked.desk.hands), asked);
+    let done = || match asked.call.tool.as_str() {
+        screen::NAME => screen::capture(asked),
+        ocr::NAME => ocr::read(asked),
+        notify::NAME => notify::show(asked),
+        tool if hands::has(tool) => hands::perform(&mut lock(&asked.desk.hands), asked),
+        other => Err(End::Refused {
+            message: format!("there is no tool `{other}`"),
+        }),
+    };
+    match panic::catch_unwind(AssertUnwindSafe(done)) {
+        Ok(Ok(done)) => End::Done(done),
+        Ok(Err(end)) => end,
+        Err(_) => End::Failed {
+            message: format!("internal error: {} panicked", asked.call.tool),
+        },
     }
-    End::Refused {
-        message: format!("there is no tool `{}`", asked.call.tool),
+}
+
+/// The arguments of a call, in the shape that its tool reads.
+///
+/// # Errors
+/// They are refused; the words are for the model.
+pub(super) fn parse<T: DeserializeOwned>(asked: &Asked<'_>) -> Result<T, End> {
+    serde_json::from_str(&asked.call.arguments).map_err(|error| End::Refused {
+        message: format!("the arguments are wrong: {error}"),
+    })
+}
+
+/// A tool with what the model is told of it, or why it is not there.
+pub(super) fn ability(tool: &str, offer: Result<ToolSpec, Lack>) -> Ability {
+    let tool = tool.to_owned();
+    Ability { tool, offer }
+}
+
+/// What the model is told of a tool, whose arguments have this JSON Schema.
+pub(super) fn spec(
+    name: &str,
+    description: &str,
+    parameters: &Value,
+    recovery: Recovery,
+    timeout_ms: u64,
+) -> ToolSpec {
+    ToolSpec {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        parameters: parameters.to_string(),
+        recovery,
+        // What is on somebody's screen is theirs: looking at it is asked for as well.
+        read_only: false,
+        timeout_ms,
+        sandbox: None,
     }
 }
 
@@ -161,6 +205,14 @@ impl Asked<'_> {
     /// This session has seen that.
     pub fn saw(&self, capture: LastCapture) {
         lock(&self.desk.captures).saw(&self.call.session, capture);
+    }
+
+    /// Says whether it may go on.
+    ///
+    /// # Errors
+    /// The end that it has come to; the words say how far it came.
+    pub fn go_on(&self, so_far: &str) -> Result<(), End> {
+        self.pause(Duration::ZERO, so_far)
     }
 
     /// Waits that long, but no longer than until the call is to end. Says whether it may go on.

@@ -22,7 +22,10 @@ fn a_click_arrives_in_a_window_of_another_program() {
         "ButtonPress 1 at 220,340 state 0x0",
         "ButtonRelease 1 at 220,340 state 0x100",
     ];
-    assert_eq!(without_motions(window.wait_for("ButtonRelease 1")), expected);
+    assert_eq!(
+        without_motions(window.wait_for("ButtonRelease 1")),
+        expected
+    );
     assert_eq!(screen.pointer(), (220, 340));
 }
 
@@ -58,7 +61,10 @@ fn a_chord_is_pressed_and_released() {
     let window = Window::open(&screen);
     let mut hands = Hands::on(&screen);
     hands.done("input.move", r#"{"x":300,"y":200}"#);
-    assert_eq!(hands.done("input.key", r#"{"keys":"ctrl+shift+t"}"#), "pressed ctrl+shift+t");
+    assert_eq!(
+        hands.done("input.key", r#"{"keys":"ctrl+shift+t"}"#),
+        "pressed ctrl+shift+t"
+    );
     let expected = [
         "KeyPress Control_L at 300,200 state 0x0",
         "KeyPress Shift_L at 300,200 state 0x4",
@@ -69,7 +75,12 @@ fn a_chord_is_pressed_and_released() {
     ];
     let events = without_motions(window.wait_for("KeyRelease Control_L"));
     assert_eq!(events, expected);
-    for (keys, symbol) in [("enter", "Return"), ("f5", "F5"), ("?", "question"), ("漢", "U6f22")] {
+    for (keys, symbol) in [
+        ("enter", "Return"),
+        ("f5", "F5"),
+        ("?", "question"),
+        ("漢", "U6f22"),
+    ] {
         hands.done("input.key", &format!(r#"{{"keys":"{keys}"}}"#));
         window.wait_for(&format!("KeyPress {symbol} "));
         window.wait_for(&format!("KeyRelease {symbol} "));
@@ -87,9 +98,17 @@ fn the_wheel_turns() {
     let mut hands = Hands::on(&screen);
     let arguments = r#"{"x":300,"y":200,"dy":3,"dx":-1}"#;
     let said = hands.done("input.scroll", arguments);
-    assert!(said.starts_with("scrolled 3 notches down and 1 notch left at 300,200"), "{said}");
+    assert!(
+        said.starts_with("scrolled 3 notches down and 1 notch left at 300,200"),
+        "{said}"
+    );
     let events = window.wait_for("ButtonRelease 6");
-    let count = |what: &str| events.iter().filter(|event| event.starts_with(what)).count();
+    let count = |what: &str| {
+        events
+            .iter()
+            .filter(|event| event.starts_with(what))
+            .count()
+    };
     assert_eq!(count("ButtonPress 5 at 300,200"), 3);
     assert_eq!(count("ButtonPress 6 at 300,200"), 1);
     hands.done("input.scroll", r#"{"dy":-1,"dx":1}"#);
@@ -105,11 +124,15 @@ fn a_drag_moves_with_the_button_down() {
     let arguments = r#"{"from":{"x":150,"y":150},"to":{"x":450,"y":350},"duration_ms":300}"#;
     hands.done("input.drag", arguments);
     let events = window.wait_for("ButtonRelease 1");
-    let press = events.iter().position(|event| event == "ButtonPress 1 at 150,150 state 0x0");
-    let release = (events.iter()).position(|event| event == "ButtonRelease 1 at 450,350 state 0x100");
+    let press = events
+        .iter()
+        .position(|event| event == "ButtonPress 1 at 150,150 state 0x0");
+    let release =
+        (events.iter()).position(|event| event == "ButtonRelease 1 at 450,350 state 0x100");
     let between = &events[press.expect("a press") + 1..release.expect("a release")];
     assert!(between.len() >= 20, "{between:?}");
-    let dragged = |event: &String| event.starts_with("MotionNotify") && event.ends_with("state 0x100");
+    let dragged =
+        |event: &String| event.starts_with("MotionNotify") && event.ends_with("state 0x100");
     assert!(between.iter().all(dragged), "{between:?}");
     assert!(!screen.has_button_down());
 }
@@ -122,11 +145,17 @@ fn what_lies_off_the_screen_is_refused_and_nothing_moves() {
     for (tool, arguments) in [
         ("input.click", r#"{"x":1280,"y":0}"#),
         ("input.move", r#"{"x":0,"y":-1}"#),
-        ("input.drag", r#"{"from":{"x":0,"y":0},"to":{"x":0,"y":800}}"#),
+        (
+            "input.drag",
+            r#"{"from":{"x":0,"y":0},"to":{"x":0,"y":800}}"#,
+        ),
     ] {
         match hands.call(tool, arguments) {
             End::Refused { message } => {
-                assert!(message.contains("x is 0 to 1279 and y 0 to 799"), "{message}");
+                assert!(
+                    message.contains("x is 0 to 1279 and y 0 to 799"),
+                    "{message}"
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -138,11 +167,16 @@ fn what_lies_off_the_screen_is_refused_and_nothing_moves() {
 fn without_a_display_the_tools_are_not_there() {
     for (variables, why) in [
         (&[][..], "DISPLAY is not set"),
-        (&[("WAYLAND_DISPLAY", "wayland-0")], "Wayland session without XWayland"),
+        (
+            &[("WAYLAND_DISPLAY", "wayland-0")],
+            "Wayland session without XWayland",
+        ),
         (&[("DISPLAY", ":54321")], "does not let us in"),
     ] {
         let abilities = Hands::with(variables).abilities();
-        let hands = abilities.into_iter().filter(|one| one.tool.starts_with("input."));
+        let hands = abilities
+            .into_iter()
+            .filter(|one| one.tool.starts_with("input."));
         let lacks: Vec<_> = hands.map(|one| one.offer.expect_err(&one.tool)).collect();
         assert_eq!(lacks.len(), 6);
         for lack in lacks {

@@ -135,5 +135,6 @@ pub(crate) fn wait_gone(what: &str, id: u32) {
 
 fn pid(id: u32) -> Pid {
     let raw = i32::try_from(id).ok();
-    raw.and_then(Pid::from_raw).expect("the number of a process")
+    raw.and_then(Pid::from_raw)
+        .expect("the number of a process")
 }

@@ -45,7 +45,15 @@ pub(crate) struct Screen {
 impl Screen {
     pub(crate) fn new() -> Screen {
         let mut server = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-screen", "0", "1280x800x24", "-nolisten", "tcp"])
+            .args([
+                "-displayfd",
+                "1",
+                "-screen",
+                "0",
+                "1280x800x24",
+                "-nolisten",
+                "tcp",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -103,7 +111,11 @@ impl Screen {
         let root = self.own.setup().roots[0].root;
         let reply = self.own.query_pointer(root).expect("a display").reply();
         let mask = u16::from(reply.expect("a display").mask);
-        let buttons = [KeyButMask::BUTTON1, KeyButMask::BUTTON2, KeyButMask::BUTTON3];
+        let buttons = [
+            KeyButMask::BUTTON1,
+            KeyButMask::BUTTON2,
+            KeyButMask::BUTTON3,
+        ];
         buttons.into_iter().any(|one| mask & u16::from(one) != 0)
     }
 
@@ -120,7 +132,11 @@ impl Screen {
         let setup = self.own.setup();
         let (first, last) = (setup.min_keycode, setup.max_keycode);
         let asked = self.own.get_keyboard_mapping(first, last - first + 1);
-        asked.expect("a display").reply().expect("a display").keysyms
+        asked
+            .expect("a display")
+            .reply()
+            .expect("a display")
+            .keysyms
     }
 
     /// The same as XKB has it, in words of `xkbcomp`.
@@ -200,7 +216,10 @@ fn event(text: &str) -> Option<String> {
     let state = until(after("state ")?, &[',', '\n'])?;
     let what = match kind {
         "ButtonPress" | "ButtonRelease" => until(after("button ")?, &[','])?,
-        "KeyPress" | "KeyRelease" => until(after("(keysym ")?, &[')'])?.split_once(", ")?.1.into(),
+        "KeyPress" | "KeyRelease" => until(after("(keysym ")?, &[')'])?
+            .split_once(", ")?
+            .1
+            .into(),
         "MotionNotify" => "pointer".into(),
         _ => return None,
     };

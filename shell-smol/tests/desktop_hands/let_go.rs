@@ -9,19 +9,22 @@ use serde_json::json;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-const LONG_DRAG: &str =
-    r#"{"from":{"x":150,"y":150},"to":{"x":450,"y":350},"duration_ms":10000}"#;
+const LONG_DRAG: &str = r#"{"from":{"x":150,"y":150},"to":{"x":450,"y":350},"duration_ms":10000}"#;
 
 /// In the middle of a drag.
 fn dragging(screen: &Screen) -> Hands {
     let mut hands = Hands::on(screen);
     hands.begin("input.drag", LONG_DRAG);
-    wait_for("a button that is down", || screen.has_button_down().then_some(()));
+    wait_for("a button that is down", || {
+        screen.has_button_down().then_some(())
+    });
     hands
 }
 
 fn wait_until_up(screen: &Screen) {
-    wait_for("all buttons up", || (!screen.has_button_down()).then_some(()));
+    wait_for("all buttons up", || {
+        (!screen.has_button_down()).then_some(())
+    });
 }
 
 #[test]
@@ -55,7 +58,9 @@ fn after_a_service_manager_asked_all_of_them_to_end() {
     let hands = dragging(&screen);
     let watcher = hands.watcher();
     for id in [watcher, hands.id()] {
-        let pid = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = i32::try_from(id)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
         let term = rustix::process::Signal::TERM;
         rustix::process::kill_process(pid.expect("a process"), term).expect("a process of ours");
     }
@@ -74,7 +79,10 @@ fn after_the_watcher_is_killed() {
     wait_gone("the watcher", watcher);
     // Nothing is pressed that nobody watches; the next call has a new one.
     let end = hands.call("input.click", r#"{"x":2,"y":2}"#);
-    assert!(format!("{end:?}").contains("the watcher is gone"), "{end:?}");
+    assert!(
+        format!("{end:?}").contains("the watcher is gone"),
+        "{end:?}"
+    );
     assert!(!screen.has_button_down());
     hands.done("input.click", r#"{"x":2,"y":2}"#);
 }
@@ -91,7 +99,9 @@ fn lent_codes_are_taken_back_when_the_companion_is_killed() {
     wait_for("a line", || editor.lines().contains('字').then_some(()));
     assert_ne!(screen.key_map(), map);
     kill(hands.id());
-    wait_for("the layout as it was", || (screen.key_map() == map).then_some(()));
+    wait_for("the layout as it was", || {
+        (screen.key_map() == map).then_some(())
+    });
     assert_eq!(screen.keys_down(), [0; 0]);
 }
 
@@ -102,7 +112,8 @@ fn after_a_panic() {
     let watcher = Watcher::start(Path::new(PROGRAM), Some(screen.name())).expect("a watcher");
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         let mut held = Held::new(&mut device, &watcher);
-        held.press(Pressed::Button(Button::Left)).expect("the display");
+        held.press(Pressed::Button(Button::Left))
+            .expect("the display");
         held.press(Pressed::Key(38)).expect("the display");
         assert!(screen.has_button_down());
         panic!("as it may happen");
@@ -116,7 +127,11 @@ fn after_a_panic() {
 fn the_watcher_leaves_with_the_companion_that_held_nothing() {
     let screen = Screen::new();
     let mut hands = Hands::on(&screen);
-    assert_eq!(child_of(hands.id()), None, "nobody watches before there is something to watch");
+    assert_eq!(
+        child_of(hands.id()),
+        None,
+        "nobody watches before there is something to watch"
+    );
     hands.done("input.move", r#"{"x":1,"y":1}"#);
     let watcher = hands.watcher();
     drop(hands);

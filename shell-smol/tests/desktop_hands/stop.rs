@@ -5,8 +5,7 @@ use crate::display::{Editor, Screen, Window};
 use openpista_shell_smol::desktop::End;
 use serde_json::json;
 
-const LONG_DRAG: &str =
-    r#"{"from":{"x":150,"y":150},"to":{"x":450,"y":350},"duration_ms":10000}"#;
+const LONG_DRAG: &str = r#"{"from":{"x":150,"y":150},"to":{"x":450,"y":350},"duration_ms":10000}"#;
 
 fn stopped(end: End) -> String {
     match end {
@@ -25,7 +24,10 @@ fn a_drag_stops_where_it_is_and_lets_go() {
     hands.stop();
     let message = stopped(hands.end());
     assert!(message.contains(" of 1003 events"), "{message}");
-    assert!(message.contains("No key and no button is left down"), "{message}");
+    assert!(
+        message.contains("No key and no button is left down"),
+        "{message}"
+    );
     assert!(!screen.has_button_down());
     window.wait_for("ButtonRelease 1");
     assert_ne!(screen.pointer(), (450, 350));
@@ -57,7 +59,10 @@ fn a_chord_held_by_the_person_stops() {
     window.wait_for("MotionNotify pointer at 15");
     screen.xdotool(&["keydown", "ctrl", "keydown", "shift", "keydown", "Escape"]);
     let message = stopped(hands.end());
-    assert!(message.starts_with("a person held Ctrl+Shift+Esc"), "{message}");
+    assert!(
+        message.starts_with("a person held Ctrl+Shift+Esc"),
+        "{message}"
+    );
     assert!(!screen.has_button_down());
     // What the person holds is the person's.
     assert_eq!(screen.keys_down().len(), 3);

@@ -37,6 +37,7 @@ const ABILITIES: &[(&str, &[&str])] = &[
     ("skills", &["skills"]),
     ("container.run: containers", &["docker"]),
     ("programs that the kernel confines", &["confinement"]),
+    ("the desktop: seeing it and using it", &["desktop"]),
 ];
 
 /// Those for which a warning is too much: what they need is optional, and missing.

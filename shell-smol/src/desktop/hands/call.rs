@@ -4,15 +4,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The longest text that is typed by one call, in characters.
-pub const TEXT_CHARS: usize = 2_000;
+pub(super) const TEXT_CHARS: usize = 2_000;
 /// The most notches that one call scrolls in a direction.
-pub const NOTCHES: i32 = 50;
+pub(super) const NOTCHES: i32 = 50;
 /// The longest that a drag may take, in milliseconds.
-pub const DRAG_MS: u64 = 10_000;
+pub(super) const DRAG_MS: u64 = 10_000;
 /// How long a drag takes that does not say, in milliseconds.
-pub const DRAG_DEFAULT_MS: u64 = 500;
+pub(super) const DRAG_DEFAULT_MS: u64 = 500;
 /// The most clicks of one call.
-pub const CLICKS: u8 = 3;
+pub(super) const CLICKS: u8 = 3;
 
 /// A call that makes sense.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -34,6 +34,7 @@ use self::view::View;
 use self::watch::Watcher;
 use super::program::Asked;
 use super::{Ability, Done, End};
+use openpista_core::message::ToolSpec;
 use std::fmt;
 use std::time::Duration;
 
@@ -58,13 +59,13 @@ impl fmt::Debug for Hands {
 }
 
 /// The tools, and whether they can be used.
-pub(super) fn abilities() -> Vec<Ability> {
+pub(super) fn offers() -> Vec<Ability> {
     let lack = system::check().err();
-    let ability = |spec: openpista_core::message::ToolSpec| Ability {
+    let offer = |spec: ToolSpec| Ability {
         tool: spec.name.clone(),
         offer: lack.clone().map_or(Ok(spec), Err),
     };
-    spec::all().into_iter().map(ability).collect()
+    spec::all().into_iter().map(offer).collect()
 }
 
 /// The tool is one of these.
@@ -72,36 +73,27 @@ pub(super) fn has(tool: &str) -> bool {
     tool.starts_with("input.")
 }
 
-/// Does a call.
-pub(super) fn perform(hands: &mut Hands, asked: &Asked<'_>) -> End {
-    let call = match Call::read(&asked.call.tool, &asked.call.arguments) {
-        Ok(call) => call,
-        Err(message) => return End::Refused { message },
-    };
+/// Does a call. After a fault of the display both it and the watcher are opened anew: what this end
+/// could not release, the watcher does.
+pub(super) fn perform(hands: &mut Hands, asked: &Asked<'_>) -> Result<Done, End> {
+    let refused = |message| End::Refused { message };
+    let call = Call::read(&asked.call.tool, &asked.call.arguments).map_err(refused)?;
     let unable = |Fault(message)| End::Unable { message };
-    let open = match hands.open() {
-        Ok(open) => open,
-        Err(fault) => return unable(fault),
-    };
+    let open = hands.open().map_err(unable)?;
     let plan = match open.plan(&call, asked) {
-        Ok(Ok(plan)) => plan,
-        Ok(Err(message)) => return End::Refused { message },
+        Ok(plan) => plan.map_err(refused)?,
         Err(fault) => {
             hands.0 = None;
-            return unable(fault);
+            return Err(unable(fault));
         }
     };
     let mut done = 0;
     match open.follow(&plan, asked, &mut done) {
-        Ok(Ok(())) => End::Done(Done::from(plan.did)),
-        Ok(Err(end)) => end,
+        Ok(end) => end.map(|()| Done::from(plan.did)),
         Err(Fault(why)) => {
-            // What this end could not release, the watcher does.
             hands.0 = None;
-            let so_far = so_far(&plan, done);
-            End::Failed {
-                message: format!("{why}: {so_far}"),
-            }
+            let message = format!("{why}: {}", so_far(&plan, done));
+            Err(End::Failed { message })
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::desktop::geometry::Area;
 use enigo::{Direction, Enigo, Key, Keyboard as _, Mouse as _};
 
 /// The keys that a person holds to stop us.
-pub const STOP_CHORD: &str = "no keys";
+pub(super) const STOP_CHORD: &str = "no keys";
 
 /// Nothing is lent here.
 pub(super) const GIVE_BACK_MS: u64 = 0;
@@ -33,7 +33,7 @@ pub(super) fn check() -> Result<(), Lack> {
 }
 
 /// The keyboard.
-pub struct Keyboard;
+pub(super) struct Keyboard;
 
 impl Keyboard {
     pub(super) fn open(_display: Option<&str>) -> Result<Keyboard, Fault> {

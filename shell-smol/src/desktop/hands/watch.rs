@@ -6,7 +6,6 @@
 //! not ended by the signals with which a terminal or a service manager ends a whole family: those
 //! that cannot be ignored reach it only when it is meant.
 
-use super::call::Button;
 use super::held::{Device, Fault, Pressed};
 use super::system::Stroke;
 use crate::companion::Served;
@@ -169,6 +168,7 @@ impl Left {
 
 #[cfg(test)]
 mod tests {
+    use super::super::call::Button;
     use super::*;
 
     #[test]

@@ -21,7 +21,7 @@ use x11rb::wrapper::ConnectionExt as _;
 use xkeysym::Keysym;
 
 /// The keys that a person holds to stop us.
-pub const STOP_CHORD: &str = "Ctrl+Shift+Esc";
+pub(super) const STOP_CHORD: &str = "Ctrl+Shift+Esc";
 
 /// How long programs have to look up what was typed, before codes lose their meaning, in
 /// milliseconds.
@@ -101,7 +101,7 @@ pub(super) fn check() -> Result<(), Lack> {
 }
 
 /// The keyboard, as it was when it was last [looked at](Keyboard::look).
-pub struct Keyboard {
+pub(super) struct Keyboard {
     connection: RustConnection,
     root: Window,
     map: Map,
