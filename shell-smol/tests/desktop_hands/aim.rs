@@ -79,7 +79,7 @@ fn a_chord_is_pressed_and_released() {
         ("enter", "Return"),
         ("f5", "F5"),
         ("?", "question"),
-        ("漢", "U6f22"),
+        ("漢", "U6F22"),
     ] {
         hands.done("input.key", &format!(r#"{{"keys":"{keys}"}}"#));
         window.wait_for(&format!("KeyPress {symbol} "));

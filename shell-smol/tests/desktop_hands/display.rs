@@ -191,7 +191,7 @@ impl Window {
         let text = self.text();
         let mut events: Vec<String> = text.split("\n\n").filter_map(event).collect();
         // The last may be half written.
-        if !text.ends_with("\n\n") {
+        if !text.ends_with('\n') {
             events.pop();
         }
         events

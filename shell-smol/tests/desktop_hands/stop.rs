@@ -20,7 +20,7 @@ fn a_drag_stops_where_it_is_and_lets_go() {
     let window = Window::open(&screen);
     let mut hands = Hands::on(&screen);
     hands.begin("input.drag", LONG_DRAG);
-    window.wait_for("MotionNotify pointer at 15");
+    window.wait_for("MotionNotify pointer at 151");
     hands.stop();
     let message = stopped(hands.end());
     assert!(message.contains(" of 1003 events"), "{message}");
@@ -56,7 +56,7 @@ fn a_chord_held_by_the_person_stops() {
     let window = Window::open(&screen);
     let mut hands = Hands::on(&screen);
     hands.begin("input.drag", LONG_DRAG);
-    window.wait_for("MotionNotify pointer at 15");
+    window.wait_for("MotionNotify pointer at 151");
     screen.xdotool(&["keydown", "ctrl", "keydown", "shift", "keydown", "Escape"]);
     let message = stopped(hands.end());
     assert!(
