@@ -160,6 +160,7 @@ fn outcome(op: &Op, last: Option<openpista_core::message::Message>) -> Outcome {
             },
             stderr: Clip::default(),
             took_ms: 3,
+            pictures: Vec::new(),
         })),
         Op::Deliver(_) => Outcome::Deliver(Ok(Delivered)),
         Op::Sandbox(_) | Op::Cancel(_) => unreachable!("only words and tools are used here"),

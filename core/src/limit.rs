@@ -72,6 +72,8 @@ pub struct Limits {
     pub skill_bytes: usize,
     /// Bytes of skills that every prompt carries; of the rest it carries names and descriptions.
     pub skills_bytes: usize,
+    /// Pictures of one result, and as many of the latest that a prompt shows.
+    pub pictures: usize,
     /// How late a job may fire and still count as on time, in milliseconds.
     pub job_late_ms: u64,
     /// How often the same call may give the same result in one turn before the turn is ended.
@@ -112,6 +114,7 @@ impl Default for Limits {
             skills: 256,
             skill_bytes: 100_000,
             skills_bytes: 24_000,
+            pictures: 2,
             job_late_ms: 60_000,
             same_result: 3,
         }

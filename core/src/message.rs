@@ -3,6 +3,7 @@
 //! These are the provider-neutral shapes: [`crate::wire`] turns them into a provider's JSON.
 
 use crate::digest::Digest;
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -30,7 +31,42 @@ pub enum Message {
         call_id: String,
         /// The result, as the model reads it.
         content: String,
+        /// What it can look at besides.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pictures: Vec<Picture>,
     },
+}
+
+/// A picture that a tool made. What it shows stays in its file: the journal knows where that is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Picture {
+    /// The file, a PNG.
+    pub path: String,
+    /// How wide it is, in pixels.
+    pub width: u32,
+    /// How high it is, in pixels.
+    pub height: u32,
+    /// A file with the same picture made small enough for a model, where it is not small already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub small: Option<String>,
+}
+
+impl Picture {
+    /// What a terminal says of it.
+    pub fn describe(&self) -> String {
+        let Picture {
+            path,
+            width,
+            height,
+            ..
+        } = self;
+        format!("picture, {width}×{height}: {path}")
+    }
+
+    /// The file that a model is shown.
+    pub fn for_models(&self) -> &str {
+        self.small.as_deref().unwrap_or(&self.path)
+    }
 }
 
 impl Message {
@@ -45,7 +81,14 @@ impl Message {
                     .sum();
                 text.len() + calls
             }
-            Message::Tool { call_id, content } => call_id.len() + content.len(),
+            Message::Tool {
+                call_id,
+                content,
+                pictures,
+            } => {
+                let paths = pictures.iter().map(|p| p.path.len() + p.for_models().len());
+                call_id.len() + content.len() + paths.sum::<usize>()
+            }
         }
     }
 
@@ -64,8 +107,15 @@ impl Message {
                 }
                 Digest::of(&parts)
             }
-            Message::Tool { call_id, content } => {
-                Digest::of(&[b"tool", call_id.as_bytes(), content.as_bytes()])
+            Message::Tool {
+                call_id,
+                content,
+                pictures,
+            } => {
+                let mut parts: Vec<&[u8]> = Vec::with_capacity(3 + pictures.len());
+                parts.extend([b"tool", call_id.as_bytes(), content.as_bytes()]);
+                parts.extend(pictures.iter().map(|p| p.for_models().as_bytes()));
+                Digest::of(&parts)
             }
         }
     }
@@ -130,4 +180,18 @@ pub struct Prompt {
     pub tools: Arc<[ToolSpec]>,
     /// The window of the transcript that fits, oldest first.
     pub messages: Vec<Arc<Entry>>,
+    /// How many of its pictures the model is shown, the latest ones; of the rest it reads alone.
+    pub shown: usize,
+}
+
+impl Prompt {
+    /// The pictures that the model is shown, the latest first.
+    pub fn pictures(&self) -> impl Iterator<Item = &Picture> {
+        let latest = self.messages.iter().rev();
+        let pictures = latest.flat_map(|entry| match &entry.message {
+            Message::Tool { pictures, .. } => pictures.as_slice(),
+            _ => &[],
+        });
+        pictures.take(self.shown)
+    }
 }

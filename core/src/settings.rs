@@ -20,6 +20,9 @@ pub struct Settings {
     pub system: Arc<str>,
     /// The tools on offer.
     pub tools: Arc<[ToolSpec]>,
+    /// The model takes pictures.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub images: bool,
     /// What may run, and what must be asked about.
     pub policy: Policy,
     /// Who may give orders: peers as `channel:user`, for example `cli:local`.
@@ -49,6 +52,10 @@ fn is_yes(value: &bool) -> bool {
     *value
 }
 
+fn is_no(value: &bool) -> bool {
+    !*value
+}
+
 impl Default for Settings {
     /// Nobody may give orders, and there is nothing to run: how things stand before the first boot.
     fn default() -> Settings {
@@ -57,6 +64,7 @@ impl Default for Settings {
             model: Arc::from(""),
             system: Arc::from(""),
             tools: Arc::from([]),
+            images: false,
             policy: Policy::default(),
             owners: BTreeSet::new(),
             channel_chars: BTreeMap::new(),

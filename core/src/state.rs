@@ -222,7 +222,7 @@ impl State {
     pub(crate) fn is_answered(&self, body: &Body) -> bool {
         match body {
             Body::Question(question) => self.approvals.due(question.approval).is_none(),
-            Body::Reply(_) | Body::Failure(_) | Body::Notice(_) => false,
+            Body::Reply(_) | Body::Failure(_) | Body::Notice(_) | Body::Picture(_) => false,
         }
     }
 
@@ -236,6 +236,10 @@ impl State {
             system: offer.system.clone(),
             tools: offer.tools.clone(),
             messages,
+            shown: match self.settings.images {
+                true => self.settings.limits.pictures,
+                false => 0,
+            },
         };
         Some((prompt, digest))
     }

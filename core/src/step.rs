@@ -15,11 +15,11 @@ mod show;
 use crate::effect::deliver::End;
 use crate::effect::model::ModelFault;
 use crate::effect::sandbox::{SandboxFault, UseSandbox};
-use crate::effect::{Op, Outcome};
+use crate::effect::{Op, Outcome, tool};
 use crate::hint::Hint;
 use crate::id::{ApprovalId, Attempt, EffectId, Seq, SessionId, TurnId};
 use crate::input::Input;
-use crate::message::Prompt;
+use crate::message::{Picture, Prompt};
 use crate::record::{Accepted, Command, Record, TurnEnd, Verdict};
 use crate::state::State;
 use crate::time::Time;
@@ -125,6 +125,8 @@ enum Cue {
     Granted(SessionId, ApprovalId),
     /// A call has come to its result, or the turn to its reply.
     Advance(SessionId),
+    /// A call of this turn has made pictures.
+    Picture(SessionId, TurnId, Vec<Picture>),
     /// This use of a sandbox has come to its end, with this fault if it failed.
     Sandbox(UseSandbox, Option<SandboxFault>),
     /// A model call has failed for good.
@@ -156,6 +158,8 @@ struct Was {
     tries: Attempt,
     /// What it did with which sandbox.
     used: Option<UseSandbox>,
+    /// For which turn.
+    turn: Option<TurnId>,
 }
 
 /// Who is to look at the outcome of an effect.
@@ -222,6 +226,7 @@ impl Stepping<'_> {
                 Op::Sandbox(used) => Some(used.clone()),
                 _ => None,
             },
+            turn: effect.turn(),
         })
     }
 
@@ -260,10 +265,13 @@ impl Stepping<'_> {
                 session,
                 effect,
                 outcome,
-            } => match settled(*session, *effect, outcome, was) {
-                Some(cue) => cue,
-                None => return,
-            },
+            } => {
+                self.exhibit(*session, outcome, was.as_ref());
+                match settled(*session, *effect, outcome, was) {
+                    Some(cue) => cue,
+                    None => return,
+                }
+            }
             Record::TurnEnded {
                 session,
                 turn,
@@ -293,6 +301,18 @@ impl Stepping<'_> {
         self.cues.push_back(cue);
     }
 
+    /// What the outcome of an effect shows to people.
+    fn exhibit(&mut self, session: SessionId, outcome: &Outcome, was: Option<&Was>) {
+        let most = self.state.settings.limits.pictures;
+        if let Outcome::Tool(ran) = outcome
+            && let pictures @ [_, ..] = tool::pictures(ran, most)
+            && let Some(turn) = was.and_then(|was| was.turn)
+        {
+            let pictures = pictures.to_vec();
+            self.cues.push_back(Cue::Picture(session, turn, pictures));
+        }
+    }
+
     /// Follows cues until none is left. It ends: a cue moves a turn forward, or does nothing.
     fn settle(&mut self) {
         while let Some(cue) = self.cues.pop_front() {
@@ -313,6 +333,7 @@ impl Stepping<'_> {
                 Cue::Run(session, call) => self.run_tool(session, call, None),
                 Cue::Granted(session, approval) => self.granted(session, approval),
                 Cue::Advance(session) => self.advance(session),
+                Cue::Picture(session, turn, pictures) => self.picture(session, turn, pictures),
                 Cue::Sandbox(used, fault) => self.sandbox_settled(used, fault),
                 Cue::Fail(session, effect, fault, attempt) => {
                     self.fail(session, effect, &fault, attempt);

@@ -383,6 +383,7 @@ fn exited(exit: Exit, text: &str) -> Ended {
             },
             stderr: Clip::default(),
             took_ms: 3,
+            pictures: Vec::new(),
         },
         note: Some("it was confined".into()),
     }

@@ -8,7 +8,7 @@ use openpista_core::gate::{Gate, Opened, Receipt};
 use openpista_core::hint::Hint;
 use openpista_core::id::Seq;
 use openpista_core::input::{Arrival, Boot, Decision, Input, Order};
-use openpista_core::message::{ToolCall, ToolSpec};
+use openpista_core::message::{Picture, Prompt, ToolCall, ToolSpec};
 use openpista_core::record::{Record, Verdict};
 use openpista_core::recover::Past;
 use openpista_core::replay::{Line, Replay};
@@ -23,6 +23,8 @@ struct Bench {
     now: Time,
     lines: Vec<Line>,
     effects: Vec<Effect>,
+    /// What the last model call says.
+    prompt: Option<Prompt>,
     hints: Vec<Hint>,
 }
 
@@ -46,6 +48,7 @@ fn settings(mode: Mode) -> Settings {
             ..Policy::default()
         },
         owners: ["cli:local".to_string()].into(),
+        images: true,
         ..Settings::default()
     }
 }
@@ -58,6 +61,7 @@ impl Bench {
             now: Time::ZERO,
             lines: Vec::new(),
             effects: Vec::new(),
+            prompt: None,
             hints: Vec::new(),
         };
         bench.boot(mode);
@@ -88,7 +92,11 @@ impl Bench {
         self.gate.hold(step);
         for opened in self.gate.open(Receipt::durable_through(through)) {
             match opened {
-                Opened::Effect(cleared) => self.effects.push(cleared.into_parts().0),
+                Opened::Effect(cleared) => {
+                    let (effect, prompt) = cleared.into_parts();
+                    self.effects.push(effect);
+                    self.prompt = prompt.or(self.prompt.take());
+                }
                 Opened::Hint(hint) => self.hints.push(hint),
             }
         }
@@ -177,6 +185,7 @@ fn ran(stdout: &str) -> Outcome {
         },
         stderr: Clip::default(),
         took_ms: 3,
+        pictures: Vec::new(),
     }))
 }
 
@@ -510,5 +519,90 @@ fn what_may_have_been_seen_stays_so_when_it_goes_out_plain() {
         panic!("a delivery")
     };
     assert_eq!((delivery.rich, delivery.repeated), (false, true));
+    bench.check();
+}
+
+fn picture(name: &str) -> Picture {
+    Picture {
+        path: format!("/{name}.png"),
+        width: 640,
+        height: 480,
+        small: Some(format!("/{name}-small.png")),
+    }
+}
+
+fn made(pictures: &[&str]) -> Outcome {
+    let Outcome::Tool(Ok(mut ran)) = ran("done") else {
+        unreachable!()
+    };
+    ran.pictures = pictures.iter().map(|name| picture(name)).collect();
+    Outcome::Tool(Ok(ran))
+}
+
+const CAPTURE: (&str, &str) = ("system.run", r#"{"command":"capture"}"#);
+
+#[test]
+fn pictures_reach_the_person_and_the_model_up_to_their_bound() {
+    let mut bench = Bench::new(Mode::Full);
+    bench.say("1", "what is on the screen?");
+    bench.finish(reply("", &[CAPTURE]));
+    // One too many.
+    bench.finish(made(&["a", "b", "c"]));
+    let looked_at = bench.prompt.iter().flat_map(Prompt::pictures);
+    let looked_at: Vec<&str> = looked_at.map(Picture::for_models).collect();
+    assert_eq!(looked_at, ["/a-small.png", "/b-small.png"]);
+    // The model is asked while the first is on its way; the second waits for that.
+    assert_eq!(bench.body(), &Body::Picture(picture("a")));
+    bench.finish(SHOWN);
+    bench.effects.rotate_left(1);
+    assert_eq!(bench.body(), &Body::Picture(picture("b")));
+    bench.finish(SHOWN);
+    bench.finish(reply("a desktop", &[]));
+    assert_eq!(bench.body(), &Body::Reply("a desktop".into()));
+    bench.finish(SHOWN);
+    assert_eq!(bench.effects, []);
+    bench.check();
+}
+
+#[test]
+fn a_picture_that_a_channel_refuses_goes_out_as_a_file() {
+    let mut bench = Bench::new(Mode::Full);
+    bench.say("1", "show me");
+    bench.finish(reply("", &[CAPTURE]));
+    bench.finish(made(&["a"]));
+    bench.finish(Outcome::Deliver(Err(DeliverFault::Unformatted)));
+    let again = bench.effects.iter().find_map(|effect| match &effect.op {
+        Op::Deliver(delivery) => Some(delivery.clone()),
+        _ => None,
+    });
+    let again = again.expect("another try");
+    assert!(!again.rich);
+    assert_eq!(again.body, Body::Picture(picture("a")));
+    bench.check();
+}
+
+#[test]
+fn what_a_stopped_turn_makes_is_not_shown() {
+    let mut bench = Bench::new(Mode::Full);
+    bench.say("1", "show me");
+    bench.finish(reply("", &[CAPTURE]));
+    let running = bench.effects.remove(0);
+    bench.say("2", "/stop");
+    bench.step(Input::Finish {
+        effect: running.id,
+        attempt: running.attempt,
+        outcome: made(&["a"]),
+    });
+    let queued = bench.lines.iter().flat_map(|line| &line.records);
+    let pictures = queued.filter(|record| {
+        matches!(
+            record,
+            Record::Queued {
+                body: Body::Picture(_),
+                ..
+            }
+        )
+    });
+    assert_eq!(pictures.count(), 0);
     bench.check();
 }

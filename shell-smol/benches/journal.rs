@@ -156,6 +156,7 @@ fn outcome(effect: &Effect, prompt: Option<&Prompt>) -> Outcome {
             },
             stderr: Clip::default(),
             took_ms: 3,
+            pictures: Vec::new(),
         })),
         Op::Deliver(_) => Outcome::Deliver(Ok(Delivered)),
         Op::Sandbox(_) | Op::Cancel(_) => unreachable!("only tools and words are used here"),

@@ -621,6 +621,7 @@ mod tests {
             stdout: clip(),
             stderr: clip(),
             took_ms: 1,
+            pictures: Vec::new(),
         };
         let outcomes = [
             Outcome::Model(Ok(reply)),

@@ -36,6 +36,7 @@ fn prompt(text: &str) -> Prompt {
         system: "Be brief.".into(),
         tools: Arc::new([tool]),
         messages: vec![Entry::new(Message::User { text: text.into() })],
+        shown: 0,
     }
 }
 

@@ -26,6 +26,7 @@ fn answer(tools: &[&str], messages: Vec<Message>) -> Reply {
         system: "Be brief.".into(),
         tools: tools.iter().map(spec).collect(),
         messages: messages.into_iter().map(Entry::new).collect(),
+        shown: 0,
     };
     let call = CallModel {
         session: SessionId(Seq(1)),
@@ -88,6 +89,7 @@ fn report(results: &[(&str, &str)]) -> String {
         messages.push(Message::Tool {
             call_id: format!("c{index}"),
             content: (*content).into(),
+            pictures: vec![],
         });
     }
     let reply = answer(&["system.run"], messages);
@@ -111,6 +113,7 @@ fn gave(id: &str, out: &str) -> Message {
     Message::Tool {
         call_id: id.into(),
         content: ran(Exit::Code(0), out, ""),
+        pictures: vec![],
     }
 }
 
@@ -125,6 +128,7 @@ fn ran(exit: Exit, stdout: &str, stderr: &str) -> String {
         stdout: clip(stdout),
         stderr: clip(stderr),
         took_ms: 1,
+        pictures: Vec::new(),
     }))
 }
 

@@ -2,9 +2,10 @@
 //!
 //! The script has two sessions and a third that both channels share, a channel that numbers its
 //! messages, a person who is away for a while, a guest, a job, a clock that is set, tools of either
-//! class, a container, a worker that reports from one, a guest in WebAssembly, an
-//! approval, a denial, a yes for a session, a cancel, a scheduled retry, a queue that overflows, a stranger, and a model
-//! that answers 429, 500, nonsense and nothing. Each crash is healed, and every law is checked.
+//! class, pictures, a container, a worker that reports from one, a guest in WebAssembly, an
+//! approval, a denial, a yes for a session, a cancel, a scheduled retry, a queue that overflows, a
+//! stranger, and a model that answers 429, 500, nonsense and nothing. Each crash is healed, and
+//! every law is checked.
 
 use crate::fault::{CUTS, Cut, DeliverTrouble, Fault, ModelTrouble, SandboxTrouble};
 use crate::law::{self, Broken};
@@ -33,6 +34,7 @@ pub fn script() -> Plan {
         say(76_500, "cli:b", None, "k10", "m10. plan run"),
         say(77_000, "cli:b", None, "k11", "/stop"),
         say(152_000, "cli:b", None, "k16", "m25. plan box,work,skill"),
+        say(140_000, "cli:a", None, "k17", "m26. plan look,look"),
         say(90_000, "short:c", None, "k12", "m12. say"),
         say(90_000, "cli:a", None, "k13", "/status"),
         Item::Order {

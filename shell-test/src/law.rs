@@ -9,6 +9,7 @@ mod fold;
 mod order;
 mod outside;
 mod permission;
+mod picture;
 mod sandbox;
 mod schedule;
 

@@ -236,6 +236,11 @@ pub const MUTANTS: &[Mutant] = &[
         "a delivery overtakes another",
         Break::Story(change::overtaken),
     ),
+    (
+        12,
+        "a picture is kept from the person",
+        Break::Story(change::picture_kept),
+    ),
     (13, "nobody is asked", Break::World(Meddling::AsksNobody)),
     (
         13,

@@ -187,6 +187,7 @@ pub fn base_settings() -> Settings {
         model: "pretend-1".into(),
         system: "You are a test.".into(),
         tools: tools(),
+        images: true,
         policy: Policy {
             mode: Mode::Full,
             channels: Default::default(),
@@ -212,6 +213,7 @@ fn tools() -> Arc<[ToolSpec]> {
     let mut tools = schedule_tools();
     tools.extend([
         spec("file.read", Recovery::Repeat, true),
+        spec("screen.capture", Recovery::Repeat, false),
         spec("system.run", Recovery::Doubt, false),
         spec("file.write", Recovery::Doubt, false),
         spec("disk.wipe", Recovery::Doubt, false),

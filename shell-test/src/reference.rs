@@ -210,6 +210,7 @@ impl Reference {
         let command = of.text.starts_with('/') && !self.agents.contains(&key);
         match &shown.body {
             Body::Question(_) => Some("a question is no end".into()),
+            Body::Picture(_) => Some("a picture is no end".into()),
             Body::Notice(_) if command || stopped => None,
             Body::Notice(_) => Some("it was for the model, and nobody stopped it".into()),
             Body::Reply(_) | Body::Failure(_) if command => Some("it was for the daemon".into()),

@@ -1,7 +1,7 @@
 //! A scripted conversation, crashed at every cut of every step; each crash heals.
 
 use openpista_core::effect::Outcome;
-use openpista_core::effect::deliver::DeliverFault;
+use openpista_core::effect::deliver::{Body, DeliverFault};
 use openpista_core::effect::model::ModelFault;
 use openpista_core::effect::sandbox::Done;
 use openpista_core::effect::tool::{Exit, Ran};
@@ -75,6 +75,13 @@ fn the_script_has_everything_in_it() {
                 ..
             }
         )
+    });
+    has("picture", &|r| {
+        let body = |r: &Record| match r {
+            Record::Queued { body, .. } => Some(body.clone()),
+            _ => None,
+        };
+        matches!(body(r), Some(Body::Picture(_)))
     });
     has("yes for the session", &|r| {
         matches!(

@@ -94,8 +94,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
             exit: Exit::Code(code),
             stdout: Clip { text: "done".into(), cut_chars: u64::MAX },
             stderr: Clip::default(),
-            took_ms: u64::MAX,
-        }))),
+            took_ms: u64::MAX, pictures: Vec::new(), }))),
         1 => Just(Outcome::Tool(Err(ToolFault::Cancelled))),
         3 => Just(Outcome::Deliver(Ok(Delivered))),
         1 => prop_oneof![
@@ -137,6 +136,7 @@ fn ended() -> Ended {
             },
             stderr: Clip::default(),
             took_ms: 3,
+            pictures: Vec::new(),
         },
         note: Some("somehow".into()),
     }

@@ -183,7 +183,7 @@ impl Seen {
 #[test]
 fn the_worlds_have_every_fate_of_a_sandbox_in_them() {
     let asked = std::env::var("OPENPISTA_SEEDS").ok();
-    let seeds = asked.and_then(|text| text.parse().ok()).unwrap_or(60);
+    let seeds = asked.and_then(|text| text.parse().ok()).unwrap_or(90);
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for seed in 1..=seeds {
         let mut seen = Seen::default();

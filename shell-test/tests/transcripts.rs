@@ -26,6 +26,7 @@ fn screen(story: &Story) -> String {
             Event::Shown { delivery, .. } => {
                 let again = if delivery.repeated { " (again)" } else { "" };
                 let (kind, body) = match &delivery.body {
+                    Body::Picture(picture) => ("picture", picture.path.clone()),
                     Body::Reply(body) => ("", body.clone()),
                     Body::Failure(body) => ("failure: ", body.clone()),
                     Body::Notice(body) => ("notice: ", body.clone()),
@@ -53,7 +54,9 @@ fn prompt_text(prompt: &Prompt) -> String {
                     writeln!(text, "  call {} {} {}", call.id, call.tool, call.arguments)
                 })
             }
-            Message::Tool { call_id, content } => writeln!(text, "result of {call_id}: {content}"),
+            Message::Tool {
+                call_id, content, ..
+            } => writeln!(text, "result of {call_id}: {content}"),
         };
     }
     text

@@ -1,6 +1,7 @@
 //! Showing something to a person, over the channel that they wrote from.
 
 use crate::id::{ApprovalId, MessageId, SessionId};
+use crate::message::Picture;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,8 @@ pub struct Deliver {
     /// The accepted messages whose visible end this is; empty for a notice, a question, and every
     /// part of a long text but the last.
     pub ends: Vec<End>,
-    /// The text may be shown with its Markdown rendered. False once a channel refused it so.
+    /// The text may be shown with its Markdown rendered, the picture as one. False once a channel
+    /// refused it so.
     pub rich: bool,
     /// An earlier try may have been seen already.
     pub repeated: bool,
@@ -46,14 +48,16 @@ pub enum Body {
     Notice(String),
     /// May this run?
     Question(Question),
+    /// What a tool made for the eye. Once a channel refused it as a picture, it goes out as a file.
+    Picture(Picture),
 }
 
 impl Body {
-    /// The text of a reply, failure or notice; none for a question.
+    /// The text of a reply, failure or notice; none for a question or picture.
     pub fn text(&self) -> Option<&str> {
         match self {
             Body::Reply(text) | Body::Failure(text) | Body::Notice(text) => Some(text),
-            Body::Question(_) => None,
+            Body::Question(_) | Body::Picture(_) => None,
         }
     }
 }

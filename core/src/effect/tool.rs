@@ -1,8 +1,10 @@
 //! Running a tool: the call with its exact arguments, and what it did.
 
 use crate::id::{SessionId, TurnId};
+use crate::message::Picture;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// Run a tool.
@@ -33,6 +35,10 @@ pub struct Ran {
     pub stderr: Clip,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
+    /// Pictures that it made, for people and for models that take them; those beyond
+    /// [`crate::limit::Limits::pictures`] are passed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<Picture>,
 }
 
 /// How a tool ended.
@@ -74,6 +80,12 @@ pub enum ToolFault {
     },
     /// It was stopped before it started.
     Cancelled,
+}
+
+/// The pictures of a run, as many as are looked at.
+pub(crate) fn pictures(outcome: &Result<Ran, ToolFault>, most: usize) -> &[Picture] {
+    let pictures = outcome.as_ref().map_or(&[][..], |ran| &ran.pictures);
+    &pictures[..pictures.len().min(most)]
 }
 
 /// What the model reads of a tool's run: how it ended on the first line, then each stream that is

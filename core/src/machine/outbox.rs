@@ -1,7 +1,7 @@
 //! The outbox: what waits to be shown, first in first out for each channel of a session, one
 //! delivery at a time. A text that is longer than its channel takes is split here; the messages
 //! that it ends are named on its last part. When a channel refuses the formatting, the same text
-//! goes out plain.
+//! goes out plain; a picture goes out as a file.
 //!
 //! Law 12 is about what one person sees, so each channel has a queue of its own: where nobody is
 //! there to be shown anything, nobody else has to wait. A question that has come to its answer
@@ -131,7 +131,7 @@ impl Outbox {
                 let keep = core::mem::take(&mut on_its_way);
                 match &delivery.body {
                     Body::Question(question) => keep || !over(question.approval),
-                    Body::Reply(_) | Body::Failure(_) | Body::Notice(_) => true,
+                    Body::Reply(_) | Body::Failure(_) | Body::Notice(_) | Body::Picture(_) => true,
                 }
             });
         }
@@ -161,7 +161,7 @@ pub(crate) fn queue(
         (Some(&max), Body::Reply(text)) => same(split::split(text, max), Body::Reply),
         (Some(&max), Body::Failure(text)) => same(split::split(text, max), Body::Failure),
         (Some(&max), Body::Notice(text)) => same(split::split(text, max), Body::Notice),
-        (None, _) | (_, Body::Question(_)) => Vec::from([body]),
+        (None, _) | (_, Body::Question(_) | Body::Picture(_)) => Vec::from([body]),
     };
     let last = parts.len().saturating_sub(1);
     let mut ends = Some(ends);

@@ -14,7 +14,7 @@ use crate::machine::outbox;
 use crate::machine::policy::{self, Circumstances};
 use crate::machine::turn::Next;
 use crate::machine::{schedule, skill};
-use crate::message::ToolCall;
+use crate::message::{Picture, ToolCall};
 use crate::record::{Command, Record, Sought, TurnEnd, Verdict};
 use crate::say;
 use alloc::string::{String, ToString};
@@ -259,6 +259,25 @@ impl Stepping<'_> {
             timeout_ms: spec.timeout_ms,
         });
         self.intend(op, recovery);
+    }
+
+    /// Shows pictures in every channel that the live turn's messages came over. A channel that is
+    /// behind as far as it may be is shown none: the result names the files too.
+    pub(super) fn picture(&mut self, session: SessionId, turn: TurnId, pictures: Vec<Picture>) {
+        let live = self.state.turns.live(session);
+        let Some(live) = live.filter(|live| live.id == turn) else {
+            return;
+        };
+        let origins: Vec<String> = live.origins().into_iter().map(String::from).collect();
+        for origin in origins {
+            for picture in &pictures {
+                let waiting = self.state.outbox.waiting(session, &origin);
+                if waiting < self.state.settings.limits.queued_deliveries {
+                    let body = Body::Picture(picture.clone());
+                    self.queue(session, &origin, body, Vec::new());
+                }
+            }
+        }
     }
 
     pub(super) fn advance(&mut self, session: SessionId) {

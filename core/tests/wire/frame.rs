@@ -118,6 +118,7 @@ fn a_workers_frames_are_written_as_the_contract_says() {
         stdout: clip("o", 7),
         stderr: clip("e", 0),
         took_ms: 5,
+        pictures: Vec::new(),
     };
     expect(
         ClientFrame::Report { ran: ran.clone() },
@@ -430,6 +431,7 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
                     stdout,
                     stderr,
                     took_ms,
+                    pictures: Vec::new(),
                 },
             }
         }),
@@ -473,6 +475,11 @@ fn progress() -> impl Strategy<Value = Progress> {
         text().prop_map(|text| Progress::Text { text }),
         text().prop_map(|text| Progress::Output { text }),
         text().prop_map(|text| Progress::Notice { text }),
+        (text(), any::<(u32, u32)>()).prop_map(|(path, (width, height))| Progress::Picture {
+            path,
+            width,
+            height
+        }),
     ]
 }
 

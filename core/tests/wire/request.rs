@@ -1,14 +1,15 @@
 //! Requests, and the names of tools.
 
 use crate::support::{call, prompt_of, text, tool};
-use openpista_core::message::{Message, Prompt};
+use openpista_core::message::{Message, Picture, Prompt};
 use openpista_core::wire::openai::{Names, encode_request};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 fn json_of(prompt: &Prompt, stream: bool) -> Value {
-    serde_json::from_slice(&encode_request(prompt, stream)).unwrap()
+    serde_json::from_slice(&encode_request(prompt, &BTreeMap::new(), stream)).unwrap()
 }
 
 fn assistant(text: &str, arguments: &str) -> Message {
@@ -30,6 +31,7 @@ fn a_conversation_is_encoded() {
             Message::Tool {
                 call_id: "c1".into(),
                 content: "6.1.0".into(),
+                pictures: vec![],
             },
             Message::Assistant {
                 text: "6.1.0".into(),
@@ -40,8 +42,8 @@ fn a_conversation_is_encoded() {
             },
         ],
     );
-    let bytes = encode_request(&prompt, true);
-    assert_eq!(bytes, encode_request(&prompt, true));
+    let bytes = encode_request(&prompt, &BTreeMap::new(), true);
+    assert_eq!(bytes, encode_request(&prompt, &BTreeMap::new(), true));
     let lines = String::from_utf8(bytes)
         .unwrap()
         .replace(r#"{"role""#, "\n{\"role\"")
@@ -163,6 +165,54 @@ fn a_name_that_is_not_on_offer_stays_as_it_is_but_is_sendable() {
     );
 }
 
+#[test]
+fn pictures_follow_the_results_that_they_belong_to() {
+    let result = |id: &str, path: &str| Message::Tool {
+        call_id: id.into(),
+        content: "captured".into(),
+        pictures: vec![Picture {
+            path: path.into(),
+            width: 1,
+            height: 1,
+            small: None,
+        }],
+    };
+    let prompt = prompt_of(
+        &[],
+        vec![
+            assistant("", "{}"),
+            result("c1", "/old.png"),
+            result("c2", "/a.png"),
+            assistant("", "{}"),
+            result("c3", "/b.png"),
+        ],
+    );
+    let images = BTreeMap::from([("/a.png", "data:a"), ("/b.png", "data:b")]);
+    let request: Value = serde_json::from_slice(&encode_request(&prompt, &images, true)).unwrap();
+    let roles = request["messages"].as_array().unwrap().iter();
+    let roles: Vec<&str> = roles.map(|sent| sent["role"].as_str().unwrap()).collect();
+    assert_eq!(
+        roles,
+        [
+            "system",
+            "assistant",
+            "tool",
+            "tool",
+            "user",
+            "assistant",
+            "tool",
+            "user"
+        ]
+    );
+    assert_eq!(
+        request["messages"][4]["content"],
+        json!([
+            {"type": "text", "text": "The picture /a.png:"},
+            {"type": "image_url", "image_url": {"url": "data:a"}},
+        ])
+    );
+}
+
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         text().prop_map(|text| Message::User { text }),
@@ -175,7 +225,11 @@ fn message() -> impl Strategy<Value = Message> {
                 calls: calls.collect(),
             }
         }),
-        (text(), text()).prop_map(|(call_id, content)| Message::Tool { call_id, content }),
+        (text(), text()).prop_map(|(call_id, content)| Message::Tool {
+            call_id,
+            content,
+            pictures: vec![],
+        }),
     ]
 }
 
@@ -192,14 +246,14 @@ proptest! {
         stream in any::<bool>(),
     ) {
         let tools: Vec<&str> = tools.iter().map(String::as_str).collect();
-        let bytes = encode_request(&prompt_of(&tools, messages.clone()), stream);
+        let bytes = encode_request(&prompt_of(&tools, messages.clone()), &BTreeMap::new(), stream);
         let request: Value = serde_json::from_slice(&bytes).unwrap();
         let sent = request["messages"].as_array().unwrap();
         prop_assert_eq!(sent.len(), messages.len() + 1);
         for (sent, message) in sent[1..].iter().zip(&messages) {
             match message {
                 Message::User { text } => prop_assert_eq!(&sent["content"], text),
-                Message::Tool { call_id, content } => {
+                Message::Tool { call_id, content, .. } => {
                     prop_assert_eq!(&sent["tool_call_id"], call_id);
                     prop_assert_eq!(&sent["content"], content);
                 }

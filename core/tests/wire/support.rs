@@ -30,6 +30,7 @@ pub(crate) fn prompt_of(tools: &[&str], messages: Vec<Message>) -> Prompt {
         system: "Be brief.".into(),
         tools: tools.iter().map(|name| tool(name)).collect(),
         messages: messages.into_iter().map(Entry::new).collect(),
+        shown: 0,
     }
 }
 

@@ -20,6 +20,7 @@ use openpista_core::effect::deliver::{Body, Deliver, End, Question};
 use openpista_core::hint::{Activity, Hint};
 use openpista_core::id::{ApprovalId, MessageId, Seq, SessionId};
 use openpista_core::input::{Decision, Input, Order};
+use openpista_core::message::Picture;
 use openpista_core::refusal::Refusal;
 use openpista_core::wire::frame::{self, Progress, ServerFrame};
 use smol::LocalExecutor;
@@ -289,21 +290,37 @@ impl Attached {
         self.frame(ORIGIN.to_owned(), frame);
     }
 
+    fn progress(&mut self, session: String, progress: Progress) {
+        let body = match progress {
+            Progress::Notice { text } => Body::Notice(text),
+            Progress::Picture {
+                path,
+                width,
+                height,
+            } => Body::Picture(Picture {
+                path,
+                width,
+                height,
+                small: None,
+            }),
+            progress => {
+                return self.show(Event::Hint(Hint::Show {
+                    session: SessionId(Seq(0)),
+                    name: session,
+                    activity: activity(progress),
+                }));
+            }
+        };
+        self.deliver(&session, body, Vec::new());
+    }
+
     fn frame(&mut self, session: String, frame: ServerFrame) {
         match frame {
             ServerFrame::Accepted { id } => self.show(Event::Hint(Hint::Ack {
                 origin: ORIGIN.to_owned(),
                 key: id,
             })),
-            ServerFrame::Progress {
-                progress: Progress::Notice { text },
-                ..
-            } => self.deliver(&session, Body::Notice(text), Vec::new()),
-            ServerFrame::Progress { progress, .. } => self.show(Event::Hint(Hint::Show {
-                session: SessionId(Seq(0)),
-                name: session,
-                activity: activity(progress),
-            })),
+            ServerFrame::Progress { progress, .. } => self.progress(session, progress),
             ServerFrame::ApprovalRequest {
                 approval,
                 tool,
@@ -461,9 +478,10 @@ fn activity(progress: Progress) -> Activity {
         Progress::Ran { exit, took_ms } => Activity::Ran { exit, took_ms },
         Progress::InDoubt => Activity::InDoubt,
         Progress::Text { text } => Activity::Chunk(Chunk::Text(text)),
-        // A notice is shown for itself.
+        // Notices and pictures are shown for themselves.
         Progress::Output { text } | Progress::Notice { text } => {
             Activity::Chunk(Chunk::Output(text))
         }
+        Progress::Picture { path, .. } => Activity::Chunk(Chunk::Output(path)),
     }
 }

@@ -282,7 +282,11 @@ impl Front {
     }
 
     async fn body(&mut self, body: &Body) -> io::Result<()> {
-        let text = body.text().unwrap_or_default();
+        let described = match body {
+            Body::Picture(picture) => Some(picture.describe()),
+            _ => None,
+        };
+        let text = described.as_deref().or(body.text()).unwrap_or_default();
         if let Body::Failure(_) = body {
             self.complain(text);
             return Ok(());

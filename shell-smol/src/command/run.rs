@@ -188,6 +188,14 @@ impl Front {
                 self.question(&showing.session, question.clone()).await;
                 Ok(Delivered)
             }
+            Body::Picture(picture) => {
+                let said = picture.describe();
+                self.note(&match showing.session == self.cli.session() {
+                    true => said,
+                    false => format!("session {}: {said}", showing.session),
+                });
+                Ok(Delivered)
+            }
             body if showing.delivery.ends.iter().any(ours) => self.end(body).await,
             body => {
                 self.of_another(&showing, body);
@@ -261,7 +269,9 @@ impl Front {
             Body::Reply(_) => "reply to an earlier message",
             Body::Failure(_) => "error of an earlier message",
             Body::Notice(_) if showing.delivery.ends.is_empty() => "note",
-            Body::Notice(_) | Body::Question(_) => "answer to an earlier message",
+            Body::Notice(_) | Body::Question(_) | Body::Picture(_) => {
+                "answer to an earlier message"
+            }
         };
         let repeated = match showing.delivery.repeated {
             true => " (possibly repeated)",

@@ -172,6 +172,7 @@ pub static KEYS: &[Key] = &[
     whole("agent.max_tool_rounds", 1..=1_000, |c, n| {
         c.limits.max_tool_rounds = n as u16;
     }),
+    switch("agent.images", |c, on| c.agent.images = on),
     text("agent.system_prompt", "a text, in quotes", |c, v| {
         filled(v, "a text, not empty").map(|v| c.agent.system_prompt = Some(v.to_owned()))
     }),
@@ -326,6 +327,9 @@ pub static KEYS: &[Key] = &[
     }),
     whole("limits.context_bytes", 4_000..=100_000_000, |c, n| {
         c.limits.context_bytes = n as usize;
+    }),
+    whole("limits.pictures", 0..=16, |c, n| {
+        c.limits.pictures = n as usize;
     }),
     whole("limits.context_messages", 2..=100_000, |c, n| {
         c.limits.context_messages = n as usize;

@@ -85,6 +85,8 @@ pub struct Agent {
     pub api_key: Option<Secret>,
     /// The server, as `https://host/v1`, without a slash at the end; the provider's own when none.
     pub base_url: Option<String>,
+    /// The model takes pictures.
+    pub images: bool,
     /// Replaces our system prompt.
     pub system_prompt: Option<String>,
     /// The time zone of jobs that name none; the machine's when none.
@@ -102,6 +104,7 @@ impl Default for Agent {
             base_url: None,
             system_prompt: None,
             zone: None,
+            images: false,
             shutdown_grace_ms: 10_000,
         }
     }
@@ -321,6 +324,7 @@ impl Config {
             model: model.into(),
             system: system.into(),
             tools: tools.into(),
+            images: self.agent.images,
             policy: self.policy.clone(),
             owners: BTreeSet::from([OWNER.to_owned()]),
             channel_chars: BTreeMap::new(),

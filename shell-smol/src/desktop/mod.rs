@@ -1,24 +1,14 @@
-//! The companion that touches a display: what the daemon and it say to each other, and the program.
+//! The companion that touches a display: what the daemon and it say to each other.
 //!
 //! The daemon links no library of a display. What sees and touches one is the program
 //! `openpista-desktop`, a [companion](crate::companion) built only with the feature `desktop`. It
 //! serves one call at a time, since there is one desktop: whoever asks waits for the end of a call
 //! before the next, and may say [`Ask::Stop`] meanwhile. The program itself says which tools it
 //! has here and now, so that nothing is offered that cannot work.
+//!
+//! Beside this file lies what the program alone is made of: see `parts.rs`.
 
 pub mod geometry;
-#[cfg(feature = "desktop")]
-pub mod hands;
-#[cfg(feature = "desktop")]
-mod notify;
-#[cfg(feature = "desktop")]
-mod ocr;
-#[cfg(feature = "desktop")]
-mod picture;
-#[cfg(feature = "desktop")]
-pub mod program;
-#[cfg(feature = "desktop")]
-mod screen;
 
 use openpista_core::message::ToolSpec;
 use serde::{Deserialize, Serialize};

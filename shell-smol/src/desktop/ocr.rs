@@ -127,6 +127,7 @@ fn desktop_text(
         1 => image,
         _ => imageops::resize(&image, width * 2, height * 2, FilterType::Triangle),
     };
+    asked.progress(format!("reading {of}, {width} × {height} pixels\n"));
     let mut pixels = format!("P6 {} {} 255\n", larger.width(), larger.height()).into_bytes();
     pixels.extend_from_slice(larger.as_raw());
     let found = recognise(asked, engine, languages, Source::Pixels(pixels))?;

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 const LAST_CALL: Duration = Duration::from_secs(2);
 
 /// Serves the daemon that started it, until that is gone; or watches over one that does.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     if std::env::args_os()
         .nth(1)
         .is_some_and(|argument| argument == watch::ARGUMENT)
@@ -175,21 +175,21 @@ pub(super) fn spec(
 
 /// One call, as a tool has it.
 #[derive(Debug)]
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// What is asked.
-    pub call: &'a Call,
+    pub(crate) call: &'a Call,
     /// When it has taken too long.
-    pub until: Instant,
+    pub(crate) until: Instant,
     /// Whether it is to end early.
-    pub stop: Stop,
+    pub(crate) stop: Stop,
     /// What is remembered from call to call.
-    pub desk: &'a Desk,
+    pub(crate) desk: &'a Desk,
     voice: &'a Voice,
 }
 
 impl Asked<'_> {
     /// Tells the person how it is getting on.
-    pub fn progress(&self, text: String) {
+    pub(crate) fn progress(&self, text: String) {
         // A daemon that is gone is noticed by the thread that hears it.
         let _ = self.voice.say(&Told::Progress {
             id: self.call.id,
@@ -198,12 +198,12 @@ impl Asked<'_> {
     }
 
     /// What this session saw last.
-    pub fn last_capture(&self) -> Option<LastCapture> {
+    pub(crate) fn last_capture(&self) -> Option<LastCapture> {
         lock(&self.desk.captures).last(&self.call.session)
     }
 
     /// This session has seen that.
-    pub fn saw(&self, capture: LastCapture) {
+    pub(crate) fn saw(&self, capture: LastCapture) {
         lock(&self.desk.captures).saw(&self.call.session, capture);
     }
 
@@ -211,7 +211,7 @@ impl Asked<'_> {
     ///
     /// # Errors
     /// The end that it has come to; the words say how far it came.
-    pub fn go_on(&self, so_far: &str) -> Result<(), End> {
+    pub(crate) fn go_on(&self, so_far: &str) -> Result<(), End> {
         self.pause(Duration::ZERO, so_far)
     }
 
@@ -219,7 +219,7 @@ impl Asked<'_> {
     ///
     /// # Errors
     /// The end that it has come to; the words say how far it came.
-    pub fn pause(&self, time: Duration, so_far: &str) -> Result<(), End> {
+    pub(crate) fn pause(&self, time: Duration, so_far: &str) -> Result<(), End> {
         let left = self.until.saturating_duration_since(Instant::now());
         let message = so_far.to_owned();
         if self.stop.wait(time.min(left)) {
@@ -234,23 +234,18 @@ impl Asked<'_> {
 
 /// What is remembered from call to call.
 #[derive(Debug, Default)]
-pub struct Desk {
+pub(crate) struct Desk {
     captures: Mutex<Captures>,
     hands: Mutex<Hands>,
 }
 
 /// A request to end a call early.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<(Mutex<bool>, Condvar)>);
+pub(crate) struct Stop(Arc<(Mutex<bool>, Condvar)>);
 
 impl Stop {
-    /// The call is to end.
-    pub fn is_requested(&self) -> bool {
-        *lock(&self.0.0)
-    }
-
     /// Waits that long, unless the call is to end before. Says whether it is to end.
-    pub fn wait(&self, time: Duration) -> bool {
+    pub(crate) fn wait(&self, time: Duration) -> bool {
         let (requested, changed) = &*self.0;
         let waited = changed.wait_timeout_while(lock(requested), time, |requested| !*requested);
         *waited.unwrap_or_else(PoisonError::into_inner).0

@@ -139,6 +139,7 @@ fn ran(id: EffectId, exit: Exit, stdout: &str, stderr: &str) -> Record {
             stdout: clip(stdout),
             stderr: clip(stderr),
             took_ms: 1,
+            pictures: Vec::new(),
         })),
     }
 }

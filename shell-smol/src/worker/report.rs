@@ -219,6 +219,7 @@ mod tests {
             stdout: long(),
             stderr: long(),
             took_ms: 1,
+            pictures: Vec::new(),
         };
         let bytes = fitting(ran, 400_000, &Secrets::default());
         assert!(bytes.len() <= MAX_FRAME_BYTES + 4);

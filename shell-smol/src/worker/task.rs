@@ -58,5 +58,6 @@ fn not_started(why: &str) -> Ran {
         stdout: Clip::default(),
         stderr: Clip { text, cut_chars: 0 },
         took_ms: 0,
+        pictures: Vec::new(),
     }
 }

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::ffi::OsString;
 use std::path::Path;
 
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_openpista-desktop");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_openpista-desktop");
 
 /// A companion on a screen, for one session.
 pub(crate) struct Hands {

@@ -1,13 +1,8 @@
 //! Nothing stays down, whoever dies.
 
-use crate::companion::{Hands, PROGRAM, child_of, kill, wait_gone};
+use crate::companion::{Hands, child_of, kill, wait_gone};
 use crate::display::{Editor, Screen, wait_for};
-use openpista_shell_smol::desktop::hands::Button;
-use openpista_shell_smol::desktop::hands::held::{Device, Held, Pressed};
-use openpista_shell_smol::desktop::hands::watch::Watcher;
 use serde_json::json;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 
 const LONG_DRAG: &str = r#"{"from":{"x":150,"y":150},"to":{"x":450,"y":350},"duration_ms":10000}"#;
 
@@ -102,24 +97,6 @@ fn lent_codes_are_taken_back_when_the_companion_is_killed() {
     wait_for("the layout as it was", || {
         (screen.key_map() == map).then_some(())
     });
-    assert_eq!(screen.keys_down(), [0; 0]);
-}
-
-#[test]
-fn after_a_panic() {
-    let screen = Screen::new();
-    let mut device = Device::open(Some(screen.name())).expect("the display");
-    let watcher = Watcher::start(Path::new(PROGRAM), Some(screen.name())).expect("a watcher");
-    let panicked = catch_unwind(AssertUnwindSafe(|| {
-        let mut held = Held::new(&mut device, &watcher);
-        held.press(Pressed::Button(Button::Left))
-            .expect("the display");
-        held.press(Pressed::Key(38)).expect("the display");
-        assert!(screen.has_button_down());
-        panic!("as it may happen");
-    }));
-    assert!(panicked.is_err());
-    assert!(!screen.has_button_down());
     assert_eq!(screen.keys_down(), [0; 0]);
 }
 

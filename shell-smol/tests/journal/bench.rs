@@ -142,6 +142,7 @@ fn perform((effect, last): (Effect, Option<String>)) -> Input {
             },
             stderr: Clip::default(),
             took_ms: 3,
+            pictures: Vec::new(),
         })),
         Op::Deliver(_) => Outcome::Deliver(Ok(Delivered)),
         Op::Sandbox(_) | Op::Cancel(_) => unreachable!("nothing is stopped here"),

@@ -147,6 +147,7 @@ fn calls(wish: &str, marker: &str, round: usize, job: String) -> Vec<ToolCall> {
                     let fresh = format!(r#"{{"command":"{marker}{round}.{index}"}}"#);
                     match kind {
                         "read" => make(index, "file.read", fresh),
+                        "look" => make(index, "screen.capture", fresh),
                         "write" => make(index, "file.write", fresh),
                         "wipe" => make(index, "disk.wipe", fresh),
                         "same" => make(index, "file.write", r#"{"path":"same"}"#.into()),

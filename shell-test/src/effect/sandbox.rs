@@ -415,6 +415,7 @@ fn done(task: &Task, took_ms: u64) -> Ended {
             },
             stderr: Clip::default(),
             took_ms,
+            pictures: Vec::new(),
         },
         note: None,
     }

@@ -1,5 +1,6 @@
 //! The laws about what may follow what inside a session: 12, 17 and 18.
 
+use super::picture::pictures_are_shown;
 use super::sandbox::sandboxes_are_bounded;
 use super::{Evidence, Verdict, broken};
 use crate::disk::records;
@@ -24,7 +25,7 @@ pub fn law_12_one_turn_in_order(evidence: &Evidence<'_>) -> Verdict {
             return broken(12, seq, format!("session {id}: {why}"));
         }
     }
-    Ok(())
+    pictures_are_shown(evidence)
 }
 
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 use crate::effect::wire;
 use crate::plan::GUEST;
 use crate::story::{Event, Story};
+use openpista_core::effect::deliver::Body;
 use openpista_core::effect::{Op, Outcome};
 use openpista_core::input::{Input, Order};
 use openpista_core::record::{Answer, Record, TurnEnd};
@@ -44,6 +45,22 @@ pub(super) fn doubt_untold(story: &mut Story) {
         if position(line, |r| matches!(r, Record::Doubted { .. })).is_some() {
             line.records.retain(|r| !matches!(r, Record::Queued { .. }));
         }
+    });
+}
+
+pub(super) fn picture_kept(story: &mut Story) {
+    first(story, |line| {
+        let is_picture = |r: &Record| {
+            matches!(
+                r,
+                Record::Queued {
+                    body: Body::Picture(_),
+                    ..
+                }
+            )
+        };
+        let at = position(line, is_picture);
+        at.map(|at| line.records.remove(at)).is_some()
     });
 }
 

@@ -258,7 +258,7 @@ fn schedule(rng: &mut Rng, settings: &Settings) -> Vec<JobSpec> {
 fn round(rng: &mut Rng) -> String {
     const CALLS: &[&str] = &[
         "read",
-        "read",
+        "look",
         "run",
         "run",
         "run",

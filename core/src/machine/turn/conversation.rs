@@ -8,7 +8,7 @@ use crate::effect::Outcome;
 use crate::effect::deliver::End;
 use crate::effect::model::Finish;
 use crate::effect::sandbox::render_sandboxed;
-use crate::effect::tool::render;
+use crate::effect::tool::{pictures, render};
 use crate::id::{ApprovalId, MessageId};
 use crate::limit::Limits;
 use crate::message::Message;
@@ -51,7 +51,7 @@ impl Conversation {
                     self.close(limits);
                 }
             }
-            _ => self.advance(record),
+            _ => self.advance(limits, record),
         }
     }
 
@@ -87,7 +87,7 @@ impl Conversation {
     }
 
     /// The records of a round.
-    fn advance(&mut self, record: &Record) {
+    fn advance(&mut self, limits: &Limits, record: &Record) {
         let Some(turn) = &mut self.turn else { return };
         match record {
             Record::Asked { round, .. } => {
@@ -131,6 +131,9 @@ impl Conversation {
                 outcome: Outcome::Tool(outcome),
                 ..
             } => {
+                if let Some(call) = turn.call_mut(|_, a| *a == AwaitCall::Outcome(*effect)) {
+                    call.pictures = pictures(outcome, limits.pictures).to_vec();
+                }
                 let awaits = AwaitCall::Nothing(render(outcome));
                 self.result(|_, a| *a == AwaitCall::Outcome(*effect), awaits);
             }
@@ -213,6 +216,7 @@ fn conclude(transcript: &mut Transcript, calls: &[Call]) {
         transcript.push(Message::Tool {
             call_id: call.call.id.clone(),
             content,
+            pictures: call.pictures.clone(),
         });
     }
 }

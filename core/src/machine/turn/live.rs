@@ -5,7 +5,7 @@ use crate::digest::Digest;
 use crate::effect::deliver::End;
 use crate::effect::{Effect, Op};
 use crate::id::{ApprovalId, EffectId, TurnId};
-use crate::message::ToolCall;
+use crate::message::{Picture, ToolCall};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -52,6 +52,9 @@ pub(super) enum Await {
 pub(super) struct Call {
     pub(super) call: ToolCall,
     pub(super) awaits: AwaitCall,
+    /// What its result shows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) pictures: Vec<Picture>,
 }
 
 /// What a call waits for.
@@ -183,6 +186,7 @@ impl Call {
         Call {
             call: call.clone(),
             awaits: AwaitCall::Verdict,
+            pictures: Vec::new(),
         }
     }
 }

@@ -193,6 +193,16 @@ pub enum Progress {
         /// The output.
         text: String,
     },
+    /// A tool has made a picture: where it is on the daemon's computer. Like a notice, it ends no
+    /// message.
+    Picture {
+        /// The file, a PNG.
+        path: String,
+        /// How wide it is, in pixels.
+        width: u32,
+        /// How high it is, in pixels.
+        height: u32,
+    },
     /// A word of the daemon's own, which ends no message. It concerns the client's session, and
     /// its `id` is empty when it comes outside a message's exchange.
     Notice {

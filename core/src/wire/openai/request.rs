@@ -1,8 +1,11 @@
 //! A prompt becomes the body of a request.
 
 use super::Names;
-use crate::message::{Message, Prompt, ToolCall, ToolSpec};
+use crate::message::{Message, Picture, Prompt, ToolCall, ToolSpec};
+use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,12 +14,15 @@ use serde_json::{Map, Value};
 ///
 /// The same prompt gives the same bytes. Arguments in the transcript that are not a JSON object
 /// are sent as `{}`: servers parse them, and would refuse the whole conversation.
-pub fn encode_request(prompt: &Prompt, stream: bool) -> Vec<u8> {
+///
+/// `images` has, by its path, the `data:` URL of each picture that the model is to be shown. Only
+/// people's messages may carry pictures, so one follows the results that they belong to.
+pub fn encode_request(prompt: &Prompt, images: &BTreeMap<&str, &str>, stream: bool) -> Vec<u8> {
     let names = Names::of(&prompt.tools);
     let system = (!prompt.system.is_empty()).then_some(Entry::System {
         content: &prompt.system,
     });
-    let entries = prompt.messages.iter().map(|e| entry(&e.message, &names));
+    let entries = entries(prompt, images, &names);
     let request = Request {
         model: &prompt.model,
         messages: system.into_iter().chain(entries).collect(),
@@ -57,7 +63,7 @@ enum Entry<'a> {
         content: &'a str,
     },
     User {
-        content: &'a str,
+        content: Content<'a>,
     },
     Assistant {
         content: Option<&'a str>,
@@ -68,6 +74,25 @@ enum Entry<'a> {
         tool_call_id: &'a str,
         content: &'a str,
     },
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    Text(&'a str),
+    Parts(Vec<Part<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Part<'a> {
+    Text { text: String },
+    ImageUrl { image_url: ImageUrl<'a> },
+}
+
+#[derive(Serialize)]
+struct ImageUrl<'a> {
+    url: &'a str,
 }
 
 #[derive(Serialize)]
@@ -96,14 +121,55 @@ struct OfferedFunction<'a> {
     parameters: Map<String, Value>,
 }
 
+/// The transcript. Results stand together after the calls that they answer, so what they show comes
+/// after the last of them.
+fn entries<'a>(
+    prompt: &'a Prompt,
+    images: &BTreeMap<&str, &'a str>,
+    names: &Names,
+) -> Vec<Entry<'a>> {
+    let mut entries = Vec::with_capacity(prompt.messages.len() + 2);
+    let mut parts = Vec::new();
+    for told in &prompt.messages {
+        let is_result = matches!(told.message, Message::Tool { .. });
+        if !is_result && !parts.is_empty() {
+            let content = Content::Parts(core::mem::take(&mut parts));
+            entries.push(Entry::User { content });
+        }
+        entries.push(entry(&told.message, names));
+        if let Message::Tool { pictures, .. } = &told.message {
+            parts.extend(pictures.iter().flat_map(|picture| show(picture, images)));
+        }
+    }
+    if !parts.is_empty() {
+        let content = Content::Parts(parts);
+        entries.push(Entry::User { content });
+    }
+    entries
+}
+
+/// A picture, after a word of what it is; nothing, when it is not to be shown.
+fn show<'a>(picture: &Picture, images: &BTreeMap<&str, &'a str>) -> Vec<Part<'a>> {
+    let Some(&url) = images.get(picture.for_models()) else {
+        return Vec::new();
+    };
+    let text = format!("The picture {}:", picture.path);
+    let image_url = ImageUrl { url };
+    vec![Part::Text { text }, Part::ImageUrl { image_url }]
+}
+
 fn entry<'a>(message: &'a Message, names: &Names) -> Entry<'a> {
     match message {
-        Message::User { text } => Entry::User { content: text },
+        Message::User { text } => Entry::User {
+            content: Content::Text(text),
+        },
         Message::Assistant { text, calls } => Entry::Assistant {
             content: (!text.is_empty() || calls.is_empty()).then_some(text.as_str()),
             tool_calls: calls.iter().map(|c| call(c, names)).collect(),
         },
-        Message::Tool { call_id, content } => Entry::Tool {
+        Message::Tool {
+            call_id, content, ..
+        } => Entry::Tool {
             tool_call_id: call_id,
             content,
         },

@@ -38,7 +38,7 @@ pub(super) struct At {
 /// A button of the mouse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Button {
+pub(crate) enum Button {
     /// The usual one.
     #[default]
     Left,

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// What can be held down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Pressed {
+pub(crate) enum Pressed {
     /// A button of the mouse.
     Button(Button),
     /// A key.
@@ -25,7 +25,7 @@ pub enum Pressed {
 
 /// The display did not do as it was told, in words for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault(pub(super) String);
+pub(crate) struct Fault(pub(super) String);
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,7 +40,7 @@ impl From<InputError> for Fault {
 }
 
 /// A pointer and a keyboard.
-pub struct Device {
+pub(crate) struct Device {
     enigo: Enigo,
     pub(super) keyboard: Keyboard,
 }
@@ -50,7 +50,7 @@ impl Device {
     ///
     /// # Errors
     /// It cannot be reached.
-    pub fn open(display: Option<&str>) -> Result<Device, Fault> {
+    pub(crate) fn open(display: Option<&str>) -> Result<Device, Fault> {
         let settings = Settings {
             x11_display: display.map(str::to_owned),
             // How long things last is ours to say.
@@ -93,7 +93,7 @@ impl Device {
 }
 
 /// What one call holds down, and the codes that it has lent.
-pub struct Held<'a> {
+pub(crate) struct Held<'a> {
     device: &'a mut Device,
     watcher: &'a Watcher,
     down: Vec<Pressed>,
@@ -102,7 +102,7 @@ pub struct Held<'a> {
 
 impl<'a> Held<'a> {
     /// Nothing yet.
-    pub fn new(device: &'a mut Device, watcher: &'a Watcher) -> Held<'a> {
+    pub(crate) fn new(device: &'a mut Device, watcher: &'a Watcher) -> Held<'a> {
         Held {
             device,
             watcher,
@@ -115,7 +115,7 @@ impl<'a> Held<'a> {
     ///
     /// # Errors
     /// The display or the watcher is gone. It counts as pressed then.
-    pub fn press(&mut self, what: Pressed) -> Result<(), Fault> {
+    pub(crate) fn press(&mut self, what: Pressed) -> Result<(), Fault> {
         self.watcher.tell(&Note::Down(what))?;
         self.down.push(what);
         self.device.send(what, Direction::Press)
@@ -213,7 +213,7 @@ impl<'a> Held<'a> {
     ///
     /// # Errors
     /// Some of it could not be; all of it was tried.
-    pub fn let_go(&mut self) -> Result<(), Fault> {
+    pub(crate) fn let_go(&mut self) -> Result<(), Fault> {
         let mut end = Ok(());
         for what in self.down.clone().into_iter().rev() {
             end = end.and(self.release(what));
@@ -226,5 +226,72 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         // What cannot be released here, the watcher releases.
         let _ = self.let_go();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::process::{Child, Command, Stdio};
+    use x11rb::connection::Connection;
+    use x11rb::protocol::xproto::ConnectionExt as _;
+
+    /// A display of our own.
+    struct Screen(Child, String);
+
+    impl Screen {
+        fn new() -> Screen {
+            let mut server = Command::new("Xvfb");
+            server.args(["-displayfd", "1", "-nolisten", "tcp"]);
+            server.stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut server = server.spawn().expect("Xvfb: install xvfb");
+            let said = server.stdout.take().expect("a pipe");
+            let mut number = String::new();
+            let read = BufReader::new(said).read_line(&mut number);
+            read.expect("the number of the display");
+            Screen(server, format!(":{}", number.trim()))
+        }
+
+        /// The state of all buttons and modifiers, and how many keys are down.
+        fn down(&self) -> (u16, u32) {
+            let (own, _) = x11rb::connect(Some(&self.1)).expect("a display");
+            let root = own.setup().roots[0].root;
+            let pointer = own.query_pointer(root).expect("a display").reply();
+            let keys = own.query_keymap().expect("a display").reply();
+            let keys = keys.expect("a display").keys;
+            let mask = u16::from(pointer.expect("a display").mask);
+            (mask, keys.iter().map(|byte| byte.count_ones()).sum())
+        }
+    }
+
+    impl Drop for Screen {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn nothing_stays_down_after_a_panic() {
+        let screen = Screen::new();
+        let mut device = Device::open(Some(&screen.1)).expect("the display");
+        let watcher = Watcher::idle();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let mut held = Held::new(&mut device, &watcher);
+            let button = Pressed::Button(Button::Left);
+            held.press(button).expect("the display");
+            let keys = [Key::Control, Key::Unicode('?'), Key::Unicode('漢')];
+            for key in keys {
+                held.key_down(key, std::iter::once(key))
+                    .expect("the display");
+            }
+            // Control, Shift, the key of `?`, and a lent one.
+            assert_eq!(screen.down(), (0x105, 4));
+            panic!("as it may happen");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(screen.down(), (0, 0));
     }
 }

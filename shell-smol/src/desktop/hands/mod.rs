@@ -10,14 +10,14 @@
 //! process was killed.
 
 mod call;
-pub mod held;
+mod held;
 mod keys;
 #[cfg(target_os = "macos")]
 mod native;
 mod plan;
 mod spec;
 mod view;
-pub mod watch;
+pub(crate) mod watch;
 #[cfg(not(target_os = "macos"))]
 mod x11;
 
@@ -38,14 +38,12 @@ use openpista_core::message::ToolSpec;
 use std::fmt;
 use std::time::Duration;
 
-pub use self::call::Button;
-
 /// How often it is looked whether a person has let go of a modifier.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What is kept from call to call: the display, and who watches. It is opened for the first call.
 #[derive(Default)]
-pub struct Hands(Option<Open>);
+pub(crate) struct Hands(Option<Open>);
 
 struct Open {
     device: Device,
@@ -103,7 +101,7 @@ impl Hands {
         if self.0.is_none() {
             self.0 = Some(Open {
                 device: Device::open(None)?,
-                watcher: Watcher::start(&watch::ourselves(), None)?,
+                watcher: Watcher::start(&watch::ourselves())?,
             });
         }
         (self.0.as_mut()).ok_or_else(|| Fault("there is no display".to_owned()))

@@ -21,7 +21,7 @@ use std::thread;
 use std::time::Duration;
 
 /// The argument by which the program becomes a watcher.
-pub const ARGUMENT: &str = "watch";
+pub(crate) const ARGUMENT: &str = "watch";
 
 /// How long after our end what is down is released, again and again, in milliseconds: what we
 /// asked of the display in our last moment may come to it later than the watcher's first word.
@@ -32,7 +32,7 @@ const START: Duration = Duration::from_secs(20);
 /// What the watcher must know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Note {
+pub(crate) enum Note {
     /// This goes down.
     Down(Pressed),
     /// This is up.
@@ -42,22 +42,21 @@ pub enum Note {
 }
 
 /// Our end of a watcher. Dropping it ends the watcher, once that has released what is down.
-pub struct Watcher {
+pub(crate) struct Watcher {
     child: Child,
     socket: UnixStream,
 }
 
 impl Watcher {
-    /// Starts one on this display, none being that of the environment, and waits until it watches.
+    /// Starts one, and waits until it watches.
     ///
     /// # Errors
     /// It cannot be started, or does not reach the display.
-    pub fn start(program: &Path, display: Option<&str>) -> Result<Watcher, Fault> {
+    pub(crate) fn start(program: &Path) -> Result<Watcher, Fault> {
         let failed = |error: io::Error| Fault(format!("no watcher can be started: {error}"));
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         let child = Command::new(program)
             .arg(ARGUMENT)
-            .envs(display.map(|display| ("DISPLAY", display)))
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
             .process_group(0)
@@ -90,9 +89,14 @@ impl Watcher {
         (&self.socket).write_all(&line).map_err(gone)
     }
 
-    /// Its process.
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    /// One that hears and does nothing.
+    #[cfg(test)]
+    pub(super) fn idle() -> Watcher {
+        let (socket, theirs) = UnixStream::pair().expect("a socket");
+        let mut cat = Command::new("cat");
+        cat.stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
+        let child = cat.spawn().expect("cat");
+        Watcher { child, socket }
     }
 }
 
@@ -112,7 +116,7 @@ pub(super) fn ourselves() -> PathBuf {
 }
 
 /// The watcher's whole life.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     match watch() {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {

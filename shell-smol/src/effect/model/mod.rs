@@ -6,6 +6,7 @@
 
 mod builtin;
 mod http;
+mod picture;
 mod provider;
 
 pub use provider::{Choice, Endpoint, Provider, ProviderError, resolve};
@@ -17,6 +18,7 @@ use openpista_core::effect::model::{CallModel, ModelFault, Reply};
 use openpista_core::effect::{Chunk, Outcome};
 use openpista_core::message::Prompt;
 use openpista_core::wire::openai::{self, ReplyStream};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a reply that has begun may pause.
@@ -96,14 +98,19 @@ impl Models {
         timeout: Duration,
         progress: impl Fn(Chunk) + Send,
     ) -> Result<Reply, ModelFault> {
-        let request = openai::encode_request(prompt, true);
         match &self.client {
             Some(client) => {
+                let images = picture::load(prompt).await;
+                let images = images
+                    .iter()
+                    .map(|(path, url)| (path.as_str(), url.as_str()));
+                let request = openai::encode_request(prompt, &images.collect(), true);
                 let limit = self.max_reply_bytes;
                 client.ask(request, prompt, limit, timeout, progress).await
             }
             None => {
                 let mut stream = ReplyStream::new(prompt, self.max_reply_bytes);
+                let request = openai::encode_request(prompt, &BTreeMap::new(), true);
                 let chunks = stream.push(&builtin::answer(&request))?;
                 chunks.into_iter().for_each(progress);
                 stream.finish()

@@ -118,6 +118,7 @@ pub(crate) async fn run_showing(
             stdout: output.stdout.capture.finish(),
             stderr: output.stderr.capture.finish(),
             took_ms,
+            pictures: Vec::new(),
         },
         kept: process.kept(),
         exceeded: process.exceeded(),

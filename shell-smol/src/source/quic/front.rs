@@ -210,7 +210,18 @@ impl Board {
                 let told = most(here.map(|exchange| exchange.tell(&note)));
                 told.or(|| self.call(origin, &request(String::new(), question.clone())))
             }
-            Body::Notice(text) if delivery.ends.is_empty() => self.notice(session, origin, text),
+            Body::Notice(text) if delivery.ends.is_empty() => {
+                let text = text.clone();
+                self.aside(session, origin, Progress::Notice { text })
+            }
+            Body::Picture(picture) => {
+                let progress = Progress::Picture {
+                    path: picture.path.clone(),
+                    width: picture.width,
+                    height: picture.height,
+                };
+                self.aside(session, origin, progress)
+            }
             Body::Reply(text) | Body::Failure(text) | Body::Notice(text) => {
                 let each = delivery.ends.iter().map(|end| {
                     let (content, id) = (text.clone(), end.key.clone());
@@ -231,10 +242,8 @@ impl Board {
         }
     }
 
-    /// Shows a text that is no message's end.
-    fn notice(&self, session: &str, origin: &str, text: &str) -> Told {
-        let text = text.to_owned();
-        let progress = Progress::Notice { text };
+    /// Shows what is no message's end.
+    fn aside(&self, session: &str, origin: &str, progress: Progress) -> Told {
         let note = Note::Progress(progress.clone());
         let here = self.in_session(session).filter(|e| e.origin == origin);
         let id = String::new();

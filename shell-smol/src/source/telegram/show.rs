@@ -131,8 +131,9 @@ impl Front {
         repeated: bool,
     ) -> Result<(), Fault> {
         let (mark, text) = match body {
-            Body::Failure(text) => ("⚠️ ", text.as_str()),
-            body => ("", body.text().unwrap_or_default()),
+            Body::Failure(text) => ("⚠️ ", text.clone()),
+            Body::Picture(picture) => ("", picture.describe()),
+            body => ("", body.text().unwrap_or_default().to_owned()),
         };
         let grown = match body {
             Body::Reply(_) | Body::Failure(_) => self.chat(place, |chat| chat.message.take()),

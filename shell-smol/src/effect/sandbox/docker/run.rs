@@ -344,6 +344,7 @@ fn done(exit: Exit, took_ms: u64, output: Output, note: Option<String>) -> Done 
         stdout,
         stderr,
         took_ms,
+        pictures: Vec::new(),
     };
     Done::Ended(Ended { ran, note })
 }

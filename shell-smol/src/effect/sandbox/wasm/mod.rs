@@ -299,6 +299,7 @@ impl Inner {
             stdout: stdout.finish(),
             stderr: printed.finish(),
             took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            pictures: Vec::new(),
         })
     }
 }
