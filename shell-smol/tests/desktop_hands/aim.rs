@@ -185,3 +185,27 @@ fn without_a_display_the_tools_are_not_there() {
         }
     }
 }
+
+#[test]
+fn coordinates_are_in_the_pixels_of_the_last_picture() {
+    // Twice as wide as a model is shown.
+    let screen = Screen::of(3_136, 1_600);
+    let window = Window::open(&screen);
+    let mut hands = Hands::on(&screen);
+    hands.done("screen.capture", "{}");
+    let said = hands.done("input.click", r#"{"x":120,"y":130}"#);
+    assert_eq!(said, "clicked left at 120,130 (screen 241,261)");
+    window.wait_for("ButtonRelease 1 at 241,261");
+    // A part of that, which is shown as large as it is.
+    hands.done(
+        "screen.capture",
+        r#"{"x":100,"y":100,"width":200,"height":100}"#,
+    );
+    let said = hands.done("input.click", r#"{"x":10,"y":20,"button":"right"}"#);
+    assert_eq!(said, "clicked right at 10,20 (screen 210,220)");
+    window.wait_for("ButtonRelease 3 at 210,220");
+    match hands.call("input.click", r#"{"x":400,"y":0}"#) {
+        End::Refused { message } => assert!(message.contains("400 × 200 pixels"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+}

@@ -35,7 +35,7 @@ impl Drop for Running {
     }
 }
 
-/// A screen of 1280 × 800 pixels that nobody looks at.
+/// A screen that nobody looks at.
 pub(crate) struct Screen {
     _server: Running,
     name: String,
@@ -43,14 +43,20 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
+    /// One of 1280 × 800 pixels.
     pub(crate) fn new() -> Screen {
+        Screen::of(1_280, 800)
+    }
+
+    /// One of this size.
+    pub(crate) fn of(width: u32, height: u32) -> Screen {
         let mut server = Command::new("Xvfb")
             .args([
                 "-displayfd",
                 "1",
                 "-screen",
                 "0",
-                "1280x800x24",
+                &format!("{width}x{height}x24"),
                 "-nolisten",
                 "tcp",
             ])
