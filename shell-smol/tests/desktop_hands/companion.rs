@@ -121,8 +121,12 @@ pub(crate) fn child_of(parent: u32) -> Option<u32> {
 
 /// Ends a process as a crash would.
 pub(crate) fn kill(id: u32) {
-    let pid = pid(id);
-    kill_process(pid, Signal::KILL).expect("a process of ours");
+    send(id, Signal::KILL);
+}
+
+/// Sends a signal.
+pub(crate) fn send(id: u32, signal: Signal) {
+    kill_process(pid(id), signal).expect("a process of ours");
 }
 
 /// Waits until a process is gone, or is a zombie that nobody has reaped yet.

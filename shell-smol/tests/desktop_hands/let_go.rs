@@ -1,7 +1,8 @@
 //! Nothing stays down, whoever dies.
 
-use crate::companion::{Hands, child_of, kill, wait_gone};
+use crate::companion::{Hands, child_of, kill, send, wait_gone};
 use crate::display::{Editor, Screen, wait_for};
+use rustix::process::Signal;
 use serde_json::json;
 
 const LONG_DRAG: &str = r#"{"from":{"x":150,"y":150},"to":{"x":450,"y":350},"duration_ms":10000}"#;
@@ -53,11 +54,7 @@ fn after_a_service_manager_asked_all_of_them_to_end() {
     let hands = dragging(&screen);
     let watcher = hands.watcher();
     for id in [watcher, hands.id()] {
-        let pid = i32::try_from(id)
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
-        let term = rustix::process::Signal::TERM;
-        rustix::process::kill_process(pid.expect("a process"), term).expect("a process of ours");
+        send(id, Signal::TERM);
     }
     wait_until_up(&screen);
     wait_gone("the watcher", watcher);
@@ -98,6 +95,27 @@ fn lent_codes_are_taken_back_when_the_companion_is_killed() {
         (screen.key_map() == map).then_some(())
     });
     assert_eq!(screen.keys_down(), [0; 0]);
+}
+
+#[test]
+fn the_next_companion_releases_what_nobody_was_left_to_release() {
+    let screen = Screen::new();
+    let map = screen.key_map();
+    let hands = dragging(&screen);
+    let watcher = hands.watcher();
+    // So that neither sees the other die.
+    send(hands.id(), Signal::STOP);
+    kill(watcher);
+    kill(hands.id());
+    wait_gone("the watcher", watcher);
+    wait_gone("the companion", hands.id());
+    assert!(
+        screen.has_button_down(),
+        "else there is nothing to see here"
+    );
+    Hands::on(&screen).done("input.move", r#"{"x":1,"y":1}"#);
+    assert!(!screen.has_button_down());
+    assert_eq!(screen.key_map(), map);
 }
 
 #[test]

@@ -98,6 +98,7 @@ fn typing_waits_while_the_person_holds_a_modifier() {
 fn a_call_that_takes_too_long_lets_go() {
     let screen = Screen::new();
     let mut hands = Hands::on(&screen);
+    hands.done("input.move", r#"{"x":1,"y":1}"#);
     // The time of a call is its own; the person keeps this one waiting.
     screen.xdotool(&["keydown", "ctrl"]);
     hands.begin_for("input.drag", LONG_DRAG, 500);

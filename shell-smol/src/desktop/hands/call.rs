@@ -49,6 +49,15 @@ pub(crate) enum Button {
 }
 
 impl Button {
+    /// Its number, as X counts them.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Button::Left => 1,
+            Button::Middle => 2,
+            Button::Right => 3,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Button::Left => "left",

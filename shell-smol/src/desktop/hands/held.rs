@@ -86,6 +86,21 @@ impl Device {
         }
     }
 
+    /// Releases what programs hold, and no hand: another companion may have been killed together with
+    /// who watched over it.
+    pub(super) fn release_leftovers(&mut self) -> Result<(), Fault> {
+        let (keys, buttons) = self.keyboard.held_by_programs()?;
+        for key in keys {
+            self.release(Pressed::Key(key))?;
+        }
+        for button in [Button::Left, Button::Middle, Button::Right] {
+            if buttons.contains(&button.number()) {
+                self.release(Pressed::Button(button))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Releases, also what is not down.
     pub(super) fn release(&mut self, what: Pressed) -> Result<(), Fault> {
         self.send(what, Direction::Release)
@@ -152,7 +167,7 @@ impl<'a> Held<'a> {
         Ok(())
     }
 
-    /// A key comes up, and what was pressed for it alone: all since it.
+    /// A key comes up, with what was pressed for it.
     pub(super) fn key_up(&mut self, key: Key) -> Result<(), Fault> {
         let strokes = self.device.keyboard.strokes(key).unwrap_or_default();
         for stroke in strokes.into_iter().rev() {

@@ -6,8 +6,8 @@
 //! Ctrl+Alt+Esc, with which some desktops kill the window that is clicked next.) While the person
 //! holds a modifier it waits, so that what it types does not become a shortcut.
 //!
-//! However it ends, nothing stays down: [`held`] releases in this process, [`watch`] when this
-//! process was killed.
+//! However it ends, nothing stays down: [`held`] releases in this process, and [`watch`] when this
+//! process was killed. When both were killed in the same moment, the next one releases first of all.
 
 mod call;
 mod held;
@@ -99,10 +99,10 @@ pub(super) fn perform(hands: &mut Hands, asked: &Asked<'_>) -> Result<Done, End>
 impl Hands {
     fn open(&mut self) -> Result<&mut Open, Fault> {
         if self.0.is_none() {
-            self.0 = Some(Open {
-                device: Device::open(None)?,
-                watcher: Watcher::start(&watch::ourselves())?,
-            });
+            let mut device = Device::open(None)?;
+            device.release_leftovers()?;
+            let watcher = Watcher::start(&watch::ourselves())?;
+            self.0 = Some(Open { device, watcher });
         }
         (self.0.as_mut()).ok_or_else(|| Fault("there is no display".to_owned()))
     }

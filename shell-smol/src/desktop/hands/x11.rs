@@ -14,6 +14,7 @@ use crate::desktop::geometry::Area;
 use enigo::{Direction, Enigo, Key, Keyboard as _};
 use std::fmt::Display;
 use x11rb::connection::{Connection, RequestConnection};
+use x11rb::protocol::xinput::{ConnectionExt as _, InputStateData};
 use x11rb::protocol::xproto::{ConnectionExt as _, KeyButMask, Window};
 use x11rb::protocol::xtest;
 use x11rb::rust_connection::RustConnection;
@@ -232,6 +233,26 @@ impl Keyboard {
         asked.map_err(fault)?.check().map_err(fault)
     }
 
+    /// What programs hold down, and no hand: keys, and the numbers of buttons. Every program that
+    /// presses through XTEST does so on devices that are not the person's.
+    pub(super) fn held_by_programs(&self) -> Result<(Vec<Stroke>, Vec<u8>), Fault> {
+        let devices = self.connection.xinput_list_input_devices().map_err(fault)?;
+        let devices = devices.reply().map_err(fault)?;
+        let (mut keys, mut buttons) = (Vec::new(), Vec::new());
+        let named = devices.devices.iter().zip(&devices.names);
+        for (device, _) in named.filter(|(_, name)| is_of_programs(&name.name)) {
+            let state = (self.connection).xinput_query_device_state(device.device_id);
+            for class in state.map_err(fault)?.reply().map_err(fault)?.classes {
+                match class.data {
+                    InputStateData::Key(state) => keys.extend(set(&state.keys)),
+                    InputStateData::Button(state) => buttons.extend(set(&state.buttons)),
+                    _ => {}
+                }
+            }
+        }
+        Ok((keys, buttons))
+    }
+
     /// What the person does, who is everybody but us: `ours` are the keys that we hold.
     ///
     /// A display tells only which keys are down. So what we hold too is taken for the person's only
@@ -239,7 +260,8 @@ impl Keyboard {
     pub(super) fn person(&self, ours: &[Stroke]) -> Result<Person, Fault> {
         let down = self.connection.query_keymap().map_err(fault)?;
         let down = down.reply().map_err(fault)?.keys;
-        let is_down = |stroke: &Stroke| down[usize::from(stroke / 8)] & (1 << (stroke % 8)) != 0;
+        let down: Vec<Stroke> = set(&down).collect();
+        let is_down = |stroke: &Stroke| down.contains(stroke);
         let theirs = |stroke: &Stroke| is_down(stroke) && !ours.contains(stroke);
         let any = |symbols: &[Keysym], held: &dyn Fn(&Stroke) -> bool| {
             self.map.all(symbols).any(|stroke| held(&stroke))
@@ -298,6 +320,16 @@ impl Map {
             .filter(|(_, symbols)| symbols.iter().all(|symbol| *symbol == Keysym::NoSymbol))
             .map(|(stroke, _)| stroke)
     }
+}
+
+fn is_of_programs(device: &[u8]) -> bool {
+    let mark = b"XTEST";
+    device.windows(mark.len()).any(|part| part == mark)
+}
+
+/// The numbers of the bits that are set.
+fn set(bits: &[u8; 32]) -> impl Iterator<Item = u8> {
+    (0..=u8::MAX).filter(|bit| bits[usize::from(bit / 8)] & (1 << (bit % 8)) != 0)
 }
 
 /// Presses or releases a key.
