@@ -2,6 +2,7 @@
 
 use crate::companion::Hands;
 use crate::display::{Editor, Screen};
+use openpista_shell_smol::desktop::End;
 use serde_json::json;
 
 /// Types a text into `xterm`, and gives what a program in it has read.
@@ -47,4 +48,21 @@ fn another_layout_is_typed_with_its_own_keys() {
     let text = "Zypern, Übergröße @ {y=z}";
     assert_eq!(typed(&screen, text), format!("{text}\n"));
     assert_eq!(screen.key_map(), map);
+}
+
+#[test]
+fn caps_lock_is_noticed_before_letters_are_wrong() {
+    let screen = Screen::new();
+    let editor = Editor::open(&screen);
+    let mut hands = Hands::on(&screen);
+    hands.done("input.click", r#"{"x":200,"y":200}"#);
+    screen.xdotool(&["key", "Caps_Lock"]);
+    match hands.call("input.type", r#"{"text":"abc\n"}"#) {
+        End::Refused { message } => assert!(message.contains("Caps Lock is on"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+    hands.done("input.key", r#"{"keys":"capslock"}"#);
+    hands.done("input.type", r#"{"text":"abc\n"}"#);
+    hands.done("input.key", r#"{"keys":"ctrl+d"}"#);
+    assert_eq!(editor.saved(), "abc\n");
 }

@@ -343,7 +343,13 @@ fn fault(error: impl Display) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use super::super::call::Button;
+    use super::super::held::{Device, Held, Pressed};
+    use super::super::watch::Watcher;
     use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::process::{Child, Command, Stdio};
 
     /// Two layouts: `a A ф Ф`, `1 !` in both, a number pad's `1`, Shift, and two codes with nothing.
     fn map(group: usize) -> Map {
@@ -384,5 +390,62 @@ mod tests {
         assert_eq!(map(0).spare().collect::<Vec<_>>(), [13]);
         assert_eq!(map(0).bare(Keysym::Shift_L), Some(12));
         assert_eq!(map(0).bare(Keysym::A), None);
+    }
+
+    /// A display of our own.
+    struct Screen(Child, String);
+
+    impl Screen {
+        fn new() -> Screen {
+            let mut server = Command::new("Xvfb");
+            server.args(["-displayfd", "1", "-nolisten", "tcp"]);
+            server.stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut server = server.spawn().expect("Xvfb: install xvfb");
+            let said = server.stdout.take().expect("a pipe");
+            let mut number = String::new();
+            let read = BufReader::new(said).read_line(&mut number);
+            read.expect("the number of the display");
+            Screen(server, format!(":{}", number.trim()))
+        }
+
+        /// The state of all buttons and modifiers, and how many keys are down.
+        fn down(&self) -> (u16, u32) {
+            let (own, _) = x11rb::connect(Some(&self.1)).expect("a display");
+            let root = own.setup().roots[0].root;
+            let pointer = own.query_pointer(root).expect("a display").reply();
+            let keys = own.query_keymap().expect("a display").reply();
+            let keys = keys.expect("a display").keys;
+            let mask = u16::from(pointer.expect("a display").mask);
+            (mask, keys.iter().map(|byte| byte.count_ones()).sum())
+        }
+    }
+
+    impl Drop for Screen {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn nothing_stays_down_after_a_panic() {
+        let screen = Screen::new();
+        let mut device = Device::open(Some(&screen.1)).expect("the display");
+        let watcher = Watcher::idle();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let mut held = Held::new(&mut device, &watcher);
+            let button = Pressed::Button(Button::Left);
+            held.press(button).expect("the display");
+            let keys = [Key::Control, Key::Unicode('?'), Key::Unicode('漢')];
+            for key in keys {
+                held.key_down(key, std::iter::once(key))
+                    .expect("the display");
+            }
+            // Control, Shift, the key of `?`, and a lent one.
+            assert_eq!(screen.down(), (0x105, 4));
+            panic!("as it may happen");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(screen.down(), (0, 0));
     }
 }
