@@ -11,6 +11,7 @@ pub(super) fn config(config: &Config, secrets: Secrets) -> DesktopConfig {
     DesktopConfig {
         program: companion::find(PROGRAM, None),
         files_dir: config.received_files(),
+        shown: config.agent.images,
         output_chars: config.tools.output_chars,
         secrets,
     }

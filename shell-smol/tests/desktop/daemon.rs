@@ -39,6 +39,9 @@ fn a_turn_shows_where_the_picture_is() {
     assert!(output.status.success(), "{output:?}");
     let path = said.split_whitespace().find(|word| word.ends_with(".png"));
     let path = PathBuf::from(path.unwrap_or_else(|| panic!("no path: {said}")));
+    let noted = String::from_utf8_lossy(&output.stderr).into_owned();
+    let picture = format!("picture, 400×300: {}", path.display());
+    assert!(noted.contains(&picture), "{noted}");
     let workspace = display
         .dir
         .path()

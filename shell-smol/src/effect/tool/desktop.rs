@@ -7,14 +7,14 @@
 
 use super::clip::Capture;
 use crate::companion::Companion;
-use crate::desktop::{Ability, Ask, Call, Done, End, Lack, PROGRAM, Told};
+use crate::desktop::{Ability, Ask, Call, Done, End, Lack, PROGRAM, Shot, Told};
 use crate::effect::Stop;
 use crate::secret::Secrets;
 use async_io::Timer;
 use futures_lite::FutureExt;
 use openpista_core::effect::Chunk;
 use openpista_core::effect::tool::{Exit, Ran, RunTool, ToolFault};
-use openpista_core::message::ToolSpec;
+use openpista_core::message::{Picture, ToolSpec};
 use smol::lock::Mutex;
 use std::ffi::OsString;
 use std::io;
@@ -53,6 +53,8 @@ pub struct DesktopConfig {
     pub program: PathBuf,
     /// Where each session has its folder for files.
     pub files_dir: PathBuf,
+    /// The model sees pictures.
+    pub shown: bool,
     /// How many characters of a result are kept.
     pub output_chars: usize,
     /// What it must not see, and nobody must see of what it says.
@@ -127,7 +129,7 @@ impl Desktop {
                 tool: run.tool.clone(),
                 arguments: run.arguments.clone(),
                 folder: folder(&self.0.config.files_dir, session),
-                shown: true,
+                shown: self.0.config.shown,
                 timeout_ms: run.timeout_ms,
             },
         };
@@ -144,8 +146,12 @@ impl Desktop {
             capture.push(text.as_bytes());
             capture.finish()
         };
+        let mut seen = Vec::new();
         let (exit, said, failed) = match end {
-            End::Done(Done { text, .. }) => (Exit::Code(0), text, String::new()),
+            End::Done(Done { text, pictures }) => {
+                seen.extend(pictures.into_iter().filter_map(picture));
+                (Exit::Code(0), text, String::new())
+            }
             End::Refused { message } => return Err(ToolFault::Arguments { message }),
             End::Unable { message } => return Err(ToolFault::Start { message }),
             End::Failed { message } => (Exit::Code(1), String::new(), message),
@@ -157,6 +163,7 @@ impl Desktop {
             stdout: clip(&said),
             stderr: clip(&failed),
             took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            pictures: seen,
         })
     }
 }
@@ -244,6 +251,17 @@ impl<P: Fn(Chunk)> Asking<'_, P> {
             Err(error) => Err(could_not(&format!("{PROGRAM} ended at once: {error}"))),
         }
     }
+}
+
+/// A picture for the core. Paths that are not UTF-8 cannot be told to it.
+fn picture(shot: Shot) -> Option<Picture> {
+    let text = |path: PathBuf| path.into_os_string().into_string().ok();
+    Some(Picture {
+        path: text(shot.path)?,
+        width: shot.width,
+        height: shot.height,
+        small: shot.small.and_then(text),
+    })
 }
 
 fn could_not(message: &str) -> ToolFault {
@@ -381,6 +399,7 @@ mod tests {
         let config = DesktopConfig {
             program: "/nowhere/openpista-desktop".into(),
             files_dir: PathBuf::new(),
+            shown: false,
             output_chars: 100,
             secrets: Secrets::default(),
         };
