@@ -29,7 +29,8 @@ class Openpista < Formula
 
   def install
     bin.install "openpistacrab"
-    # Beside the program, which looks for it there.
+    # Beside the program, which looks for them there.
+    bin.install "openpista-desktop"
     bin.install "openpista-worker" if OS.linux?
     man1.install "man/openpistacrab.1"
     bash_completion.install "completions/openpistacrab.bash" => "openpistacrab"

@@ -82,6 +82,16 @@ fn a_window_is_captured_by_its_title() {
         &["-title", "A pattern", "-geometry", "+300+200", &picture],
     );
     let place = display.window("A pattern");
+    // The way in which programs of today give a window its title.
+    let title = [
+        "-f",
+        "_NET_WM_NAME",
+        "8u",
+        "-set",
+        "_NET_WM_NAME",
+        "A pattern",
+    ];
+    display.run("xprop", &[&["-name", "A pattern"], &title[..]].concat());
     let mut eyes = Eyes::of(&display);
     let wanted = pixels(&shown, None);
     // It is drawn some time after it is there.

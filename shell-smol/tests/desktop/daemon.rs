@@ -39,6 +39,9 @@ fn a_turn_shows_where_the_picture_is() {
     assert!(output.status.success(), "{output:?}");
     let path = said.split_whitespace().find(|word| word.ends_with(".png"));
     let path = PathBuf::from(path.unwrap_or_else(|| panic!("no path: {said}")));
+    let noted = String::from_utf8_lossy(&output.stderr).into_owned();
+    let picture = format!("picture, 400×300: {}", path.display());
+    assert!(noted.contains(&picture), "{noted}");
     let workspace = display
         .dir
         .path()
@@ -94,4 +97,34 @@ fn without_the_program_doctor_says_how_to_get_it() {
         "{said}"
     );
     assert!(told.contains("is not on offer"), "{told}");
+}
+
+/// The libraries that a program cannot start without.
+#[cfg(target_os = "linux")]
+fn libraries(program: &str) -> Vec<String> {
+    let output = std::process::Command::new("readelf")
+        .arg("-d")
+        .arg(program)
+        .output();
+    let output = output.expect("binutils are installed");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let needed = said.lines().filter(|line| line.contains("(NEEDED)"));
+    let name = |line: &str| Some(line.split_once('[')?.1.split_once(']')?.0.to_owned());
+    needed.filter_map(name).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_daemon_needs_no_library_of_a_display() {
+    let of_system = ["libc.", "libm.", "libgcc_s.", "ld-linux"];
+    let others = |program: &str| -> Vec<String> {
+        let is_other = |name: &String| !of_system.iter().any(|start| name.starts_with(start));
+        libraries(program).into_iter().filter(is_other).collect()
+    };
+    assert_eq!(others(PROGRAM), [""; 0]);
+    let desktop = others(env!("CARGO_BIN_EXE_openpista-desktop"));
+    assert!(
+        desktop.iter().any(|name| name.starts_with("libxcb.")),
+        "{desktop:?}"
+    );
 }

@@ -7,3 +7,4 @@ mod ocr;
 mod rig;
 #[path = "../support/mod.rs"]
 mod support;
+mod telegram;

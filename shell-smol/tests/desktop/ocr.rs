@@ -45,7 +45,7 @@ fn a_sentence_is_read_where_it_stands() {
         "{line} in {window:?}"
     );
     // What is read of a part of it is told in the same pixels.
-    let part = json!({ "x": 0, "y": y - 10, "width": 1_024, "height": height + 20 });
+    let part = json!({ "x": x - 9, "y": y - 9, "width": width + 18, "height": height + 18 });
     let done = eyes.done(NAME, &part);
     let again = done.text.lines().find(|line| line.contains(SENTENCE));
     let again = place(again.expect("it is there still"));

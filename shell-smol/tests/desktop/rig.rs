@@ -168,8 +168,10 @@ impl Display {
 
     /// Shows a picture on the whole background.
     pub(crate) fn show(&self, picture: &Path) {
-        let picture = picture.to_str().expect("a plain path");
-        self.run("display", &["-window", "root", picture]);
+        let mut display = self.command("display");
+        let status = display.args(["-window", "root"]).arg(picture).status();
+        // It says that it failed when it has not.
+        status.expect("ImageMagick is installed");
     }
 
     /// Where the companion puts its pictures.

@@ -3,6 +3,8 @@
 //! Each test has a display of its own (`Xvfb`). What is needed: the Debian packages xvfb, xdotool,
 //! xterm and x11-utils.
 
+#![cfg(target_os = "linux")]
+
 #[path = "../support/mod.rs"]
 #[allow(
     dead_code,
