@@ -65,14 +65,6 @@ pub(super) fn properties() -> Value {
 
 /// Whether there is anything to see.
 pub(super) fn sight() -> Result<(), Lack> {
-    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if cfg!(target_os = "linux") && !set("DISPLAY") && !set("WAYLAND_DISPLAY") {
-        return Err(Lack {
-            why: "there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set".to_owned(),
-            mend: "start openpistacrab within the desktop's session, or set DISPLAY for it"
-                .to_owned(),
-        });
-    }
     let why = match Monitor::all() {
         Ok(screens) if !screens.is_empty() => return Ok(()),
         Ok(_) => "the display has no screen".to_owned(),

@@ -130,7 +130,8 @@ impl Desktop {
                 arguments: run.arguments.clone(),
                 folder: folder(&self.0.config.files_dir, session),
                 shown: self.0.config.shown,
-                timeout_ms: run.timeout_ms,
+                // What it has waited is gone.
+                timeout_ms: millis(limit.saturating_duration_since(Instant::now())),
             },
         };
         let (end, companion) = asking.perform(idle.take()).await?;
@@ -162,7 +163,7 @@ impl Desktop {
             exit,
             stdout: clip(&said),
             stderr: clip(&failed),
-            took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            took_ms: millis(began.elapsed()),
             pictures: seen,
         })
     }
@@ -251,6 +252,10 @@ impl<P: Fn(Chunk)> Asking<'_, P> {
             Err(error) => Err(could_not(&format!("{PROGRAM} ended at once: {error}"))),
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A picture for the core. Paths that are not UTF-8 cannot be told to it.
