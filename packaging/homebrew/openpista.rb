@@ -31,6 +31,7 @@ class Openpista < Formula
     bin.install "openpistacrab"
     # Beside the program, which looks for them there.
     bin.install "openpista-wasm"
+    bin.install "openpista-desktop"
     bin.install "openpista-worker" if OS.linux?
     man1.install "man/openpistacrab.1"
     bash_completion.install "completions/openpistacrab.bash" => "openpistacrab"

@@ -78,7 +78,7 @@ fn once(tools: &Tools, engine: &Subprocess) -> [Duration; 4] {
     };
     let plain = Samples::one(|| {
         let (_open, stop) = never();
-        let outcome = block_on(tools.run(&call, stop, |_| {}));
+        let outcome = block_on(tools.run(&call, "s", stop, |_| {}));
         assert!(matches!(outcome, Outcome::Tool(Ok(ran)) if ran.exit == Exit::Code(0)));
     });
     let action = |action| {

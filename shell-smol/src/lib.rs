@@ -12,6 +12,7 @@ pub mod clock;
 pub mod command;
 pub mod companion;
 pub mod config;
+pub mod desktop;
 pub mod driver;
 pub mod effect;
 pub mod guest;

@@ -47,7 +47,7 @@ fn never() -> (async_channel::Sender<std::convert::Infallible>, Stop) {
 
 fn run_in(dir: &Path, arguments: serde_json::Value) -> Result<Ran, ToolFault> {
     let (_open, stop) = never();
-    match block_on(tools(dir).run(&call(arguments), stop, |_| {})) {
+    match block_on(tools(dir).run(&call(arguments), "s", stop, |_| {})) {
         Outcome::Tool(result) => result,
         other => panic!("{other:?}"),
     }
@@ -200,7 +200,7 @@ fn a_call_cannot_raise_its_timeout() {
     let (_open, stop) = never();
     let mut call = call(serde_json::json!({ "command": "sleep 1000", "timeout_ms": 60_000 }));
     call.timeout_ms = 50;
-    let outcome = block_on(tools(&std::env::temp_dir()).run(&call, stop, |_| {}));
+    let outcome = block_on(tools(&std::env::temp_dir()).run(&call, "s", stop, |_| {}));
     assert!(
         matches!(
             outcome,
@@ -219,7 +219,7 @@ fn a_stop_ends_everything() {
     let (open, stop) = never();
     let tools = tools(dir.path());
     let call = call(serde_json::json!({ "command": FAMILY }));
-    let (outcome, pids) = block_on(zip(tools.run(&call, stop, |_| {}), async {
+    let (outcome, pids) = block_on(zip(tools.run(&call, "s", stop, |_| {}), async {
         let pids = blocking::unblock({
             let dir = dir.path().to_owned();
             move || family(&dir)
@@ -247,7 +247,7 @@ fn what_was_stopped_before_it_began_does_not_begin() {
     let (open, stop) = never();
     drop(open);
     let call = call(serde_json::json!({ "command": "touch ran" }));
-    let outcome = block_on(tools(dir.path()).run(&call, stop, |_| {}));
+    let outcome = block_on(tools(dir.path()).run(&call, "s", stop, |_| {}));
     assert_eq!(outcome, Outcome::Tool(Err(ToolFault::Cancelled)));
     assert!(!dir.path().join("ran").exists());
 }
@@ -260,7 +260,7 @@ fn dropping_the_future_ends_everything() {
     let call = call(serde_json::json!({ "command": FAMILY }));
     let pids = block_on(futures_lite::future::or(
         async {
-            tools.run(&call, stop, |_| {}).await;
+            tools.run(&call, "s", stop, |_| {}).await;
             panic!("the command ended by itself")
         },
         blocking::unblock({
@@ -388,11 +388,12 @@ fn law_22_what_a_command_prints_has_no_secret() {
     let chunks = Mutex::new(String::new());
     let (_open, stop) = never();
     let call = call(serde_json::json!({ "command": command }));
-    let outcome = block_on(
-        tools(&std::env::temp_dir()).run(&call, stop, |chunk| match chunk {
-            Chunk::Output(text) | Chunk::Text(text) => chunks.lock().unwrap().push_str(&text),
-        }),
-    );
+    let outcome =
+        block_on(
+            tools(&std::env::temp_dir()).run(&call, "s", stop, |chunk| match chunk {
+                Chunk::Output(text) | Chunk::Text(text) => chunks.lock().unwrap().push_str(&text),
+            }),
+        );
     let Outcome::Tool(Ok(ran)) = outcome else {
         panic!("{outcome:?}");
     };
@@ -417,7 +418,7 @@ fn progress_is_shown_while_a_command_runs() {
         "command": "echo one; until test -e shown; do sleep 0.01; done; seq 100000"
     }));
     let largest = Mutex::new(0);
-    let outcome = block_on(tools(dir.path()).run(&call, stop, |chunk| {
+    let outcome = block_on(tools(dir.path()).run(&call, "s", stop, |chunk| {
         let Chunk::Output(text) = chunk else {
             panic!("{chunk:?}");
         };
@@ -491,7 +492,7 @@ fn what_cannot_start_says_why() {
             secrets: Secrets::default(),
             guard: guard.into(),
         });
-        let outcome = block_on(tools.run(&call(arguments()), stop, |_| {}));
+        let outcome = block_on(tools.run(&call(arguments()), "s", stop, |_| {}));
         let Outcome::Tool(Err(ToolFault::Start { message })) = outcome else {
             panic!("{outcome:?}");
         };
@@ -522,7 +523,7 @@ fn many_commands_run_at_once() {
         smol::spawn(is_send(async move {
             let (_open, stop) = never();
             let call = call(serde_json::json!({ "command": format!("echo {index}") }));
-            tools.run(&call, stop, |_| {}).await
+            tools.run(&call, "s", stop, |_| {}).await
         }))
     });
     let runs: Vec<_> = runs.collect();

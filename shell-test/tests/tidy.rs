@@ -567,6 +567,23 @@ fn the_core_depends_on_pure_crates_without_std() {
     );
 }
 
+#[test]
+fn a_display_is_for_its_companion_alone() {
+    let tree = |more: &[&str]| {
+        let shell = ["tree", "-p", "openpista-shell-smol", "-e", "normal"];
+        cargo(&[&shell[..], &["--prefix", "none"], more].concat())
+    };
+    let (usual, desktop) = (tree(&[]), tree(&["--features", "desktop"]));
+    for package in ["enigo", "jpeg-encoder", "png", "x11rb", "xcap", "zbus"] {
+        let is_in = |tree: &str| {
+            tree.lines()
+                .any(|line| line.starts_with(&format!("{package} v")))
+        };
+        assert!(is_in(&desktop), "{package} is not what it needs");
+        assert!(!is_in(&usual), "{package} is in a build without it");
+    }
+}
+
 // The rules themselves.
 
 type Rule = fn(&Source) -> Vec<Broken>;

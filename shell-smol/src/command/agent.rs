@@ -1,7 +1,7 @@
 //! The agent in this process: the journal, the model, the tools and the loop, joined. What `start`
 //! lives by, and `run` and `repl` when no daemon runs.
 
-use super::{Error, sandbox};
+use super::{Error, desktop, sandbox};
 use crate::alarm;
 use crate::config::Config;
 use crate::driver::{Driver, Handle};
@@ -9,6 +9,7 @@ use crate::effect::Hands;
 use crate::effect::deliver::Fronts;
 use crate::effect::model::Models;
 use crate::effect::sandbox::docker::WorkerConfig;
+use crate::effect::tool::desktop::Desktop;
 use crate::effect::tool::{ToolConfig, Tools};
 use crate::journal::Opened;
 use crate::metrics::{self, Metrics};
@@ -86,6 +87,10 @@ impl Agent {
             secrets: secrets.clone(),
             guard: ourselves()?,
         });
+        let tools = match config.tools.desktop {
+            true => tools.with_desktop(Desktop::new(desktop::config(config, secrets.clone()))),
+            false => tools,
+        };
         let workers = extras.worker.is_some();
         let sandboxes = sandbox::engines(
             config,

@@ -7,7 +7,8 @@ pub use super::request::{
     ReplayOptions, RunOptions, SessionsOptions, TokenOptions,
 };
 use super::table::{COMMANDS, FORMATS, GLOBAL, LEVELS, Opt, SHELLS, Spec, Takes, names};
-use crate::config::key::{MODE_NAMES, nearest};
+use crate::config::key::nearest;
+use crate::config::policy::MODE_NAMES;
 use crate::config::{Locations, Provider};
 use lexopt::Arg;
 use std::collections::BTreeMap;

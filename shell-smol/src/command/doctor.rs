@@ -2,6 +2,7 @@
 //!
 //! It changes nothing: what does not exist yet is not made, only whether it could be.
 
+mod desktop;
 mod provider;
 mod reach;
 mod sandboxes;
@@ -127,6 +128,7 @@ fn check(locations: &Locations, env: &Env, report: Report<'_>) -> Result<(), Err
             report(sandboxes::workers(&config))?;
             report(sandboxes::confinement(&config))?;
             report(sandboxes::guests(&config))?;
+            report(desktop::check(&config))?;
             report(database(&config.database))?;
             report(disk(&config.database))?;
             let lock = lock(&config.database);

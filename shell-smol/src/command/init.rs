@@ -16,7 +16,8 @@ use super::args::{InitOptions, Place};
 use super::table::PROGRAM;
 use super::{Error, doctor, print};
 use crate::config::example::{self, Value};
-use crate::config::key::{self, MODE_NAMES, nearest};
+use crate::config::key::nearest;
+use crate::config::policy::{self, MODE_NAMES};
 use crate::config::{Config, Env, Locations};
 use crate::secret::Secret;
 use ask::Asker;
@@ -186,7 +187,7 @@ impl Setup<'_> {
     fn policy(&self, asker: Option<&mut Asker>, answers: &mut Answers) -> Result<(), Error> {
         let old = MODE_NAMES
             .into_iter()
-            .find(|name| key::mode(name) == Some(self.old.policy.mode));
+            .find(|name| policy::mode(name) == Some(self.old.policy.mode));
         let default = old.unwrap_or(MODE_NAMES[0]);
         let mode = match (self.options.policy, asker) {
             (Some(mode), _) => mode.to_owned(),

@@ -8,6 +8,7 @@ pub mod allow;
 pub mod args;
 mod attached;
 pub mod completions;
+mod desktop;
 pub mod doctor;
 pub mod export;
 mod help;

@@ -3,7 +3,7 @@
 //! Parsing ([`super::args`]), help, completions and the manual page are made from it and from
 //! nothing else, so what one of them knows the others know.
 
-use crate::config::key::MODE_NAMES;
+use crate::config::policy::MODE_NAMES;
 use crate::config::{Provider, env};
 
 /// The program.

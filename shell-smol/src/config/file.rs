@@ -3,7 +3,8 @@
 //! Whatever the table does not know is refused with its line: a key that is silently ignored is a
 //! setting that somebody believes in.
 
-use super::key::{KEYS, Key, Kind, LATER, MODES, SCHEDULE};
+use super::key::{KEYS, Key, Kind, LATER, SCHEDULE};
+use super::policy::MODES;
 use super::{Config, ConfigError, expand};
 use crate::secret::Secret;
 use openpista_core::settings::Mode;
@@ -187,7 +188,7 @@ impl Reader<'_> {
                 }
                 value_of => {
                     let mode = match value_of {
-                        DeValue::String(text) => super::key::mode(text),
+                        DeValue::String(text) => super::policy::mode(text),
                         _ => None,
                     };
                     let Some(mode) = mode else {

@@ -3,6 +3,7 @@
 //! The table drives reading, refusing and the tests that hold `config.example.toml` to it. A key
 //! is here only when this version obeys it.
 
+use super::policy::{MODES, TOOLS, mode};
 use super::{Config, Env, Fallback, Provider};
 use crate::secret::Secret;
 use openpista_core::cron::Zone;
@@ -122,12 +123,6 @@ pub const LATER: &[&str] = &["channels.cli"];
 /// The array of tables that puts messages on the schedule; read by `schedule.rs`.
 pub(super) const SCHEDULE: &str = "schedule";
 
-/// The modes of a policy, as errors list them.
-pub(super) const MODES: &str = "\"full\", \"ask\" or \"read-only\"";
-
-/// The names of the modes.
-pub const MODE_NAMES: [&str; 3] = ["ask", "full", "read-only"];
-
 /// What becomes of work without Docker, as errors list it.
 const FALLBACKS: &str = "\"subprocess\" or \"refuse\"";
 
@@ -239,6 +234,7 @@ pub static KEYS: &[Key] = &[
     whole("tools.output_chars", 100..=1_000_000, |c, n| {
         c.tools.output_chars = n as usize;
     }),
+    switch("tools.desktop", |c, on| c.tools.desktop = on),
     text("sandbox.fallback", FALLBACKS, |c, v| {
         c.sandbox.fallback = match v {
             "subprocess" => Fallback::Subprocess,
@@ -309,15 +305,7 @@ pub static KEYS: &[Key] = &[
     Key {
         path: "policy.tools",
         kind: Kind::Modes {
-            names: &[
-                "system.run",
-                "container.run",
-                "worker.run",
-                "skill.read",
-                "schedule.add",
-                "schedule.list",
-                "schedule.remove",
-            ],
+            names: TOOLS,
             skills: true,
             field: |c| &mut c.policy.tools,
         },
@@ -423,16 +411,6 @@ pub fn fault_of(path: &str, text: &str) -> Option<String> {
     let mut scratch = Config::defaults(std::path::PathBuf::new(), Env::default());
     match &key.kind {
         Kind::Text { set, .. } => set(&mut scratch, text).err(),
-        _ => None,
-    }
-}
-
-/// A policy mode by its name.
-pub fn mode(text: &str) -> Option<Mode> {
-    match text {
-        "full" => Some(Mode::Full),
-        "ask" => Some(Mode::Ask),
-        "read-only" => Some(Mode::ReadOnly),
         _ => None,
     }
 }

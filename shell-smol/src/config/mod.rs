@@ -8,6 +8,7 @@ pub mod env;
 pub mod example;
 mod file;
 pub mod key;
+pub mod policy;
 mod prompt;
 mod sandbox;
 mod schedule;
@@ -177,6 +178,8 @@ pub struct Tools {
     pub timeout_ms: u64,
     /// How much of a command's output is kept, in characters.
     pub output_chars: usize,
+    /// Those of the desktop are offered, where there is one.
+    pub desktop: bool,
 }
 
 impl Default for Tools {
@@ -184,6 +187,7 @@ impl Default for Tools {
         Tools {
             timeout_ms: 30_000,
             output_chars: 10_000,
+            desktop: true,
         }
     }
 }

@@ -226,7 +226,7 @@ impl Job {
             (Op::Model(_), None) => Outcome::Model(Err(internal("a model call without a prompt"))),
             (Op::Tool(run), _) => {
                 let saw = move |chunk| progress.saw(chunk);
-                hands.tools.run(&run, stop, saw).await
+                hands.tools.run(&run, &session, stop, saw).await
             }
             (Op::Sandbox(used), _) => {
                 let saw = move |chunk| progress.saw(chunk);

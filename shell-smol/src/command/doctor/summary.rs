@@ -38,6 +38,7 @@ const ABILITIES: &[(&str, &[&str])] = &[
     ("container.run: containers", &["docker"]),
     ("programs that the kernel confines", &["confinement"]),
     ("skills in WebAssembly", &["wasm"]),
+    ("the desktop: seeing it and using it", &["desktop"]),
 ];
 
 /// Those for which a warning is too much: what they need is optional, and missing.

@@ -3,15 +3,16 @@
 //!
 //! It is a pure function from the bytes of a chat completion request to the bytes of a streamed
 //! answer, so it goes through the same codec as any other model. It runs what it is told with
-//! `! COMMAND` or `run COMMAND`, knows a few requests in plain words, reports what tools gave, and
-//! otherwise says how to configure a language model.
+//! `! COMMAND` or `run COMMAND`, calls any other tool that is named with its arguments, knows a few
+//! requests in plain words, reports what tools gave, and otherwise says how to configure a language
+//! model.
 
 mod plain;
 mod report;
 
 use serde_json::{Value, json};
 
-/// The one tool it knows.
+/// The tool that runs commands.
 const TOOL: &str = "system.run";
 
 const HELP: &str = "\
@@ -19,6 +20,7 @@ No language model is configured, so I am openpista's builtin helper and follow s
 
 - `! COMMAND` or `run COMMAND` runs a command and shows what it printed; several lines that each \
 begin with `!` run side by side.
+- `TOOL {\"ARGUMENT\": VALUE}` calls any tool, for example `screen.capture {}`.
 - I also understand: what time is it, who am I, what system is this, uptime, disk space, memory, \
 list files in PLACE.
 
@@ -29,8 +31,8 @@ For a real conversation, do one of these and start again:
 - start Ollama on this machine: it is found by itself;
 - set `provider` or `base_url` in `[agent]` of the configuration file.";
 
-const NO_TOOL: &str =
-    "I can only run commands, and the tool for that, `system.run`, is not on offer here.";
+/// A tool and its arguments.
+type Wish<'a> = (&'a str, Value);
 
 /// Answers a request, as server-sent events.
 pub(super) fn answer(request: &[u8]) -> Vec<u8> {
@@ -45,14 +47,11 @@ pub(super) fn answer(request: &[u8]) -> Vec<u8> {
         .map_or(0, |at| at + 1)..];
     let asked = asked.iter().filter(|message| is("user")(message));
     let texts: Vec<&str> = asked.map(content).collect();
-    let commands: Vec<String> = texts
-        .iter()
-        .flat_map(|text| plain::commands(text))
-        .collect();
-    if !commands.is_empty() {
-        return match tool_name(&request) {
-            Some(name) => calls(name, &commands, messages.len()),
-            None => text(NO_TOOL),
+    let wishes: Vec<Wish<'_>> = texts.iter().flat_map(|text| wishes(text)).collect();
+    if !wishes.is_empty() {
+        return match named(&request, &wishes) {
+            Ok(calls) => self::calls(&calls, messages.len()),
+            Err(tool) => text(&format!("The tool `{tool}` is not on offer here.")),
         };
     }
     let report = report::of_turn(turn);
@@ -76,13 +75,31 @@ fn content(message: &Value) -> &str {
     message["content"].as_str().unwrap_or_default()
 }
 
-/// The name under which the request offers [`TOOL`]; providers allow no dots in names.
-fn tool_name(request: &Value) -> Option<&str> {
+/// What a message asks for.
+fn wishes(text: &str) -> Vec<Wish<'_>> {
+    if let Some(wish) = plain::call(text) {
+        return vec![wish];
+    }
+    let commands = plain::commands(text).into_iter();
+    commands
+        .map(|command| (TOOL, json!({ "command": command })))
+        .collect()
+}
+
+/// The wishes by the names under which the request offers their tools; providers allow no dots in
+/// names. Else the tool that it does not offer.
+fn named<'a>(request: &'a Value, wishes: &[Wish<'a>]) -> Result<Vec<Wish<'a>>, &'a str> {
     let letters =
         |name: &str| -> String { name.chars().filter(char::is_ascii_alphanumeric).collect() };
-    let offered = request["tools"].as_array()?.iter();
-    let mut names = offered.filter_map(|tool| tool["function"]["name"].as_str());
-    names.find(|name| letters(name) == letters(TOOL))
+    let offered = request["tools"].as_array().map_or(&[][..], Vec::as_slice);
+    let find = |(tool, arguments): &Wish<'a>| {
+        let mut names = offered
+            .iter()
+            .filter_map(|tool| tool["function"]["name"].as_str());
+        let name = names.find(|name| letters(name) == letters(tool));
+        name.map(|name| (name, arguments.clone())).ok_or(*tool)
+    };
+    wishes.iter().map(find).collect()
 }
 
 fn text(text: &str) -> Vec<u8> {
@@ -90,15 +107,14 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 /// Calls whose ids differ from those of every earlier round: a transcript only grows.
-fn calls(name: &str, commands: &[String], messages: usize) -> Vec<u8> {
-    let call = |(index, command): (usize, &String)| {
-        let arguments = json!({ "command": command }).to_string();
+fn calls(wishes: &[Wish<'_>], messages: usize) -> Vec<u8> {
+    let call = |(index, (name, arguments)): (usize, &Wish<'_>)| {
         json!({ "tool_calls": [{
             "index": index, "id": format!("call_{messages}_{index}"), "type": "function",
-            "function": { "name": name, "arguments": arguments },
+            "function": { "name": name, "arguments": arguments.to_string() },
         }] })
     };
-    let deltas: Vec<Value> = commands.iter().enumerate().map(call).collect();
+    let deltas: Vec<Value> = wishes.iter().enumerate().map(call).collect();
     events(&deltas, "tool_calls")
 }
 

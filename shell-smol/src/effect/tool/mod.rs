@@ -5,6 +5,7 @@
 
 mod cgroup;
 pub(crate) mod clip;
+pub mod desktop;
 mod family;
 pub mod guard;
 pub(crate) mod guarded;
@@ -12,6 +13,7 @@ pub(in crate::effect) mod hold;
 pub(crate) mod process;
 mod system_run;
 
+use self::desktop::Desktop;
 use crate::effect::Stop;
 use crate::secret::Secrets;
 use openpista_core::effect::tool::{RunTool, ToolFault};
@@ -40,6 +42,7 @@ pub struct ToolConfig {
 pub struct Tools {
     config: ToolConfig,
     shell: Option<Shell>,
+    desktop: Option<Desktop>,
 }
 
 impl Tools {
@@ -48,25 +51,45 @@ impl Tools {
         Tools {
             config,
             shell: Shell::find(),
+            desktop: None,
         }
+    }
+
+    /// These, and those of the desktop.
+    pub fn with_desktop(self, desktop: Desktop) -> Tools {
+        let desktop = Some(desktop);
+        Tools { desktop, ..self }
     }
 
     /// What the model is told of them.
     pub fn specs(&self) -> Vec<ToolSpec> {
-        vec![system_run::spec(&self.config, self.shell.as_ref())]
+        let desktop = self.desktop.iter().flat_map(Desktop::specs);
+        let own = system_run::spec(&self.config, self.shell.as_ref());
+        std::iter::once(own).chain(desktop.cloned()).collect()
     }
 
-    /// Runs one call. Calls `progress` at a bounded rate with what it prints, without secrets; it
+    /// Runs one call for the session of this name. Calls `progress` at a bounded rate with what it prints, without secrets; it
     /// must return at once. Dropping the future ends the tool, as `stop` does.
-    pub async fn run(&self, run: &RunTool, stop: Stop, progress: impl Fn(Chunk)) -> Outcome {
+    pub async fn run(
+        &self,
+        run: &RunTool,
+        session: &str,
+        stop: Stop,
+        progress: impl Fn(Chunk),
+    ) -> Outcome {
         if stop.is_requested() {
             return Outcome::Tool(Err(ToolFault::Cancelled));
         }
-        let shell = self.shell.as_ref();
-        Outcome::Tool(match run.tool.as_str() {
-            system_run::NAME => system_run::run(&self.config, shell, run, &stop, &progress).await,
-            other => Err(ToolFault::Arguments {
-                message: format!("there is no tool `{other}`, only {}", system_run::NAME),
+        if run.tool == system_run::NAME {
+            let shell = self.shell.as_ref();
+            let ran = system_run::run(&self.config, shell, run, &stop, &progress).await;
+            return Outcome::Tool(ran);
+        }
+        let desktop = self.desktop.as_ref().filter(|one| one.has(&run.tool));
+        Outcome::Tool(match desktop {
+            Some(desktop) => desktop.run(run, session, &stop, &progress).await,
+            None => Err(ToolFault::Arguments {
+                message: format!("there is no tool `{}` here and now", run.tool),
             }),
         })
     }

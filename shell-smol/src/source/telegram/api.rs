@@ -10,7 +10,8 @@ use crate::secret::{Secret, Secrets};
 use frankenstein::client_ureq::Bot;
 use frankenstein::methods::{
     AnswerCallbackQueryParams, EditMessageReplyMarkupParams, EditMessageTextParams, GetFileParams,
-    GetUpdatesParams, SendChatActionParams, SendMessageParams, SetMyCommandsParams,
+    GetUpdatesParams, SendChatActionParams, SendDocumentParams, SendMessageParams, SendPhotoParams,
+    SetMyCommandsParams,
 };
 use frankenstein::response::MethodResponse;
 use frankenstein::types::{AllowedUpdate, BotCommand, File, User};
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt::Debug;
 use std::io::{ErrorKind, Read};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::Agent;
@@ -28,6 +30,8 @@ use ureq::http::Uri;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Two of them take less than the core waits for a delivery.
 const CALL: Duration = Duration::from_secs(12);
+/// One of them takes less than that.
+const UPLOAD: Duration = Duration::from_secs(25);
 const DOWNLOAD: Duration = Duration::from_secs(120);
 /// How much longer than it promised an answer to a poll may take.
 const POLL_GRACE: Duration = Duration::from_secs(10);
@@ -71,6 +75,8 @@ struct Inner {
     /// The same, with the patience for a long poll.
     poll: Bot,
     poll_s: u32,
+    /// The same, with the patience for a file.
+    upload: Bot,
     agent: Agent,
     files_url: String,
     token: Secret,
@@ -101,6 +107,7 @@ impl Api {
             bot: bot(CALL),
             poll: bot(Duration::from_secs(poll_s.into()) + POLL_GRACE),
             poll_s,
+            upload: bot(UPLOAD),
             agent: agent(base, DOWNLOAD),
             files_url: format!("{base}/file/bot{token}"),
             secrets: Secrets::new([("channels.telegram.token", config.token.clone())]),
@@ -141,6 +148,32 @@ impl Api {
     pub(super) fn send(&self, params: SendMessageParams) -> Result<i32, Fault> {
         let sent: Sent = self.call(&self.0.bot, "sendMessage", Some(params))?;
         Ok(sent.message_id)
+    }
+
+    /// Sends the picture in a file, to be seen at once.
+    pub(super) fn send_photo(&self, params: SendPhotoParams, file: PathBuf) -> Result<(), Fault> {
+        self.send_file("sendPhoto", params, ("photo", file))
+    }
+
+    /// Sends a file as it is.
+    pub(super) fn send_document(
+        &self,
+        params: SendDocumentParams,
+        file: PathBuf,
+    ) -> Result<(), Fault> {
+        self.send_file("sendDocument", params, ("document", file))
+    }
+
+    fn send_file<P: Serialize + Debug>(
+        &self,
+        method: &str,
+        params: P,
+        file: (&str, PathBuf),
+    ) -> Result<(), Fault> {
+        let bot = &self.0.upload;
+        let sent = bot.request_with_form_data(method, params, vec![file]);
+        let sent: Result<MethodResponse<IgnoredAny>, Error> = sent;
+        sent.map(drop).map_err(|error| self.fault(error))
     }
 
     /// Puts another text in the place of a message's own.

@@ -11,17 +11,24 @@ use super::update::Place;
 use crate::effect::deliver::Showing;
 use frankenstein::ParseMode;
 use frankenstein::methods::{
-    EditMessageReplyMarkupParams, EditMessageTextParams, SendChatActionParams, SendMessageParams,
+    EditMessageReplyMarkupParams, EditMessageTextParams, SendChatActionParams, SendDocumentParams,
+    SendMessageParams, SendPhotoParams,
 };
 use frankenstein::types::{ChatAction, InlineKeyboardMarkup, LinkPreviewOptions, ReplyMarkup};
 use openpista_core::effect::deliver::{Body, Deliver, DeliverFault, Delivered};
 use openpista_core::id::ApprovalId;
+use openpista_core::message::Picture;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// The longest text of a message, in UTF-16 code units.
 const MOST: usize = 4_096;
+/// The largest photo that the API takes, in bytes.
+const MOST_PHOTO: u64 = 10_000_000;
+/// More bytes than a file may have.
+const MOST_DOCUMENT: u64 = 50_000_000;
 /// What stands below a text that may have been shown before.
 const REPEATED: &str = "\n\n(possibly repeated)";
 
@@ -54,6 +61,10 @@ impl Front {
                     let mut asked = self.asked.borrow_mut();
                     asked.shown(question.approval, place, message);
                 })
+            }
+            Body::Picture(picture) => {
+                self.send_picture(place, picture, delivery.rich, repeated)
+                    .await
             }
             body => self.say_body(place, body, delivery.rich, repeated).await,
         };
@@ -131,9 +142,8 @@ impl Front {
         repeated: bool,
     ) -> Result<(), Fault> {
         let (mark, text) = match body {
-            Body::Failure(text) => ("⚠️ ", text.clone()),
-            Body::Picture(picture) => ("", picture.describe()),
-            body => ("", body.text().unwrap_or_default().to_owned()),
+            Body::Failure(text) => ("⚠️ ", text.as_str()),
+            body => ("", body.text().unwrap_or_default()),
         };
         let grown = match body {
             Body::Reply(_) | Body::Failure(_) => self.chat(place, |chat| chat.message.take()),
@@ -171,6 +181,55 @@ impl Front {
             self.send(place, text).await?;
         }
         Ok(())
+    }
+
+    /// Sends a picture to be seen, or as a file where the API would not have it so.
+    async fn send_picture(
+        &self,
+        place: Place,
+        picture: &Picture,
+        rich: bool,
+        repeated: bool,
+    ) -> Result<(), Fault> {
+        let file = PathBuf::from(&picture.path);
+        let bytes = file.metadata().map(|found| found.len());
+        let told = match bytes {
+            Err(_) => Some("it is not there any more"),
+            Ok(MOST_DOCUMENT..) => Some("it is too large to be sent"),
+            Ok(_) => None,
+        };
+        if let Some(why) = told {
+            let words = format!("{}\n{why}", picture.describe());
+            let text = Text {
+                words: &words,
+                rich: false,
+                buttons: None,
+            };
+            return self.send(place, text).await.map(drop);
+        }
+        let note = repeated.then(|| REPEATED.trim_start());
+        match rich && bytes.is_ok_and(|bytes| bytes <= MOST_PHOTO) {
+            true => {
+                let params = SendPhotoParams::builder()
+                    .chat_id(place.chat)
+                    .maybe_message_thread_id(place.thread)
+                    .photo(file.clone())
+                    .maybe_caption(note)
+                    .build();
+                let sending = self.api.run(move |api| api.send_photo(params, file));
+                sending.await
+            }
+            false => {
+                let params = SendDocumentParams::builder()
+                    .chat_id(place.chat)
+                    .maybe_message_thread_id(place.thread)
+                    .document(file.clone())
+                    .maybe_caption(note)
+                    .build();
+                let sending = self.api.run(move |api| api.send_document(params, file));
+                sending.await
+            }
+        }
     }
 
     /// Says something of our own. It may be lost.
@@ -260,6 +319,9 @@ impl Front {
 fn digest(delivery: &Deliver) -> u64 {
     let mut hasher = DefaultHasher::new();
     delivery.body.text().hash(&mut hasher);
+    if let Body::Picture(picture) = &delivery.body {
+        picture.path.hash(&mut hasher);
+    }
     if let Body::Question(question) = &delivery.body {
         question.approval.to_string().hash(&mut hasher);
     }

@@ -1,5 +1,18 @@
 //! What a person's words ask to have run.
 
+use serde_json::Value;
+
+/// The tool that a message names, and the arguments for it: `screen.capture {}`.
+pub(super) fn call(text: &str) -> Option<(&str, Value)> {
+    let (tool, arguments) = text.trim().split_once(char::is_whitespace)?;
+    let letter = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if !tool.contains('.') || !tool.chars().all(letter) {
+        return None;
+    }
+    let arguments: Value = serde_json::from_str(arguments).ok()?;
+    arguments.is_object().then_some((tool, arguments))
+}
+
 /// The commands that a message asks for, in order; none when it asks for nothing that is known.
 pub(super) fn commands(text: &str) -> Vec<String> {
     let text = text.trim();

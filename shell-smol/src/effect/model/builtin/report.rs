@@ -35,7 +35,7 @@ fn command_of(turn: &[Value], id: &Value) -> String {
         arguments.map_or(Value::Null, |a| serde_json::from_str(a).unwrap_or_default());
     arguments["command"]
         .as_str()
-        .unwrap_or("the command")
+        .unwrap_or("the call")
         .to_owned()
 }
 
