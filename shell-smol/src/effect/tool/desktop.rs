@@ -317,7 +317,9 @@ pub fn survey(config: &DesktopConfig) -> Result<Vec<Ability>, Lack> {
 }
 
 async fn start(config: &DesktopConfig) -> Result<Companion, Lack> {
-    let started = Companion::start(&config.program, environment(&config.secrets));
+    // Collected, for what reads our environment may not cross to another thread.
+    let environment: Vec<_> = environment(&config.secrets).collect();
+    let started = Companion::start(&config.program, environment);
     let started = started.or(late()).await;
     started.map_err(|error| broken(&config.program, &error))
 }
