@@ -80,17 +80,7 @@ impl Agent {
             .map(|(name, secret)| (name.to_owned(), secret));
         let secrets = Secrets::new(own.chain(extras.secrets));
         let models = models(config)?;
-        let tools = Tools::new(ToolConfig {
-            working_dir: config.workspace.clone(),
-            timeout_ms: config.tools.timeout_ms,
-            output_chars: config.tools.output_chars,
-            secrets: secrets.clone(),
-            guard: ourselves()?,
-        });
-        let tools = match config.tools.desktop {
-            true => tools.with_desktop(Desktop::new(desktop::config(config, secrets.clone()))),
-            false => tools,
-        };
+        let tools = tools(config, &secrets)?;
         let workers = extras.worker.is_some();
         let sandboxes = sandbox::engines(
             config,
@@ -234,4 +224,19 @@ fn models(config: &Config) -> Result<Models, Error> {
         .provider()
         .and_then(|provider| Models::new(provider, config.limits.reply_bytes))
         .map_err(|error| Error::usage(error.to_string()))
+}
+
+/// The tools of the machine itself, and those of its desktop.
+fn tools(config: &Config, secrets: &Secrets) -> Result<Tools, Error> {
+    let tools = Tools::new(ToolConfig {
+        working_dir: config.workspace.clone(),
+        timeout_ms: config.tools.timeout_ms,
+        output_chars: config.tools.output_chars,
+        secrets: secrets.clone(),
+        guard: ourselves()?,
+    });
+    Ok(match config.tools.desktop {
+        true => tools.with_desktop(Desktop::new(desktop::config(config, secrets.clone()))),
+        false => tools,
+    })
 }

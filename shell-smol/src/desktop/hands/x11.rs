@@ -6,7 +6,7 @@
 //! makes of a code it looks up when it comes to it, so codes change hands only when programs had
 //! time to look ([`GIVE_BACK_MS`]).
 //!
-//! All that is X11's alone is in this file; [`native`](super::native) is its like elsewhere.
+//! All that is X11's alone is in this file; `native.rs` is its like elsewhere.
 
 use super::held::Fault;
 use crate::desktop::Lack;
