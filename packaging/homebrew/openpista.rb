@@ -30,6 +30,7 @@ class Openpista < Formula
   def install
     bin.install "openpistacrab"
     # Beside the program, which looks for them there.
+    bin.install "openpista-guard"
     bin.install "openpista-wasm"
     bin.install "openpista-desktop"
     bin.install "openpista-worker" if OS.linux?

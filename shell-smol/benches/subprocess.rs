@@ -16,7 +16,7 @@ use openpista_shell_smol::secret::Secrets;
 use std::time::Duration;
 use support::{Samples, head, ms, row};
 
-const OURS: &str = env!("CARGO_BIN_EXE_openpistacrab");
+const GUARD: &str = env!("CARGO_BIN_EXE_openpista-guard");
 
 fn main() {
     head("subprocess");
@@ -26,7 +26,7 @@ fn main() {
     let engine = Subprocess::new(SubprocessConfig {
         workspace: workspace.clone(),
         scratch_root: dir.path().join("data/scratch"),
-        guard: OURS.into(),
+        guard: GUARD.into(),
         output_chars: 10_000,
         secrets: Secrets::default(),
         memory_bytes: 512 << 20,
@@ -46,7 +46,7 @@ fn main() {
         timeout_ms: 30_000,
         output_chars: 10_000,
         secrets: Secrets::default(),
-        guard: OURS.into(),
+        guard: GUARD.into(),
     });
     // In turns, so that both meet the same load.
     let all: Vec<[Duration; 4]> = (0..201).map(|_| once(&tools, &engine)).skip(1).collect();

@@ -215,7 +215,7 @@ fn live<T>(dir: &Path, server: &Server, stay: impl AsyncFnOnce(Person) -> T) -> 
         timeout_ms: 30_000,
         output_chars: 10_000,
         secrets: Secrets::default(),
-        guard: env!("CARGO_BIN_EXE_openpistacrab").into(),
+        guard: env!("CARGO_BIN_EXE_openpista-guard").into(),
     });
     let settings = settings::settings(tools.specs());
     let mut fronts = Fronts::new();

@@ -54,6 +54,28 @@ fn a_command_cannot_read_the_environment_or_the_memory_of_the_program() {
     assert!(said.starts_with("```\n1\n```\n"), "{said}");
 }
 
+/// What guards commands is the small program beside ours; where there is none, our own.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_is_guarded_by_the_program_beside_ours_or_by_ours() {
+    let home = Home::new();
+    let line = "! basename \"$(readlink /proc/$PPID/exe)\"";
+    let ended = home.run(&["run", "-e", line]);
+    assert_eq!(ended.out, "openpista-guard\n", "{ended:?}");
+    let alone = home.path().join("alone");
+    std::fs::copy(env!("CARGO_BIN_EXE_openpistacrab"), &alone).unwrap();
+    let mut command = home.command(alone.to_str().unwrap(), &["run", "-e", line]);
+    let ended = Ended::of(command.output().unwrap());
+    assert_eq!(ended.out, "alone\n", "{ended:?}");
+    // One that is no program of this version starts nothing, and says so.
+    std::fs::write(home.path().join("openpista-guard"), "#!/bin/sh\nexit 2\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(home.path().join("openpista-guard"), mode).unwrap();
+    let mut command = home.command(alone.to_str().unwrap(), &["run", "-e", line]);
+    let ended = Ended::of(command.output().unwrap());
+    assert!(ended.out.contains("its guard ended at once"), "{ended:?}");
+}
+
 #[test]
 fn a_model_runs_tools_and_replies() {
     let server = Server::start(|request| match request.last("tool") {

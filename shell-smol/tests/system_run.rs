@@ -5,7 +5,7 @@ use openpista_core::effect::tool::{Exit, Ran, RunTool, ToolFault};
 use openpista_core::effect::{Chunk, Outcome};
 use openpista_core::id::{Seq, SessionId, TurnId};
 use openpista_shell_smol::effect::Stop;
-use openpista_shell_smol::effect::tool::{ToolConfig, Tools};
+use openpista_shell_smol::effect::tool::{ToolConfig, Tools, guard};
 use openpista_shell_smol::secret::{Secret, Secrets};
 use rustix::process::{Pid, test_kill_process};
 use std::io::{BufRead, BufReader};
@@ -288,7 +288,7 @@ fn a_guard_ends_everything_when_its_socket_closes() {
     let dir = tempfile::tempdir().unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut guard = Command::new(OURS)
-        .args(["__guard", "bash", "-c", FAMILY])
+        .args([guard::SUBCOMMAND, "bash", "-c", FAMILY])
         .current_dir(dir.path())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
@@ -308,7 +308,7 @@ fn a_guard_ends_everything_when_its_socket_closes() {
 #[test]
 fn a_guard_is_not_for_people() {
     let output = Command::new(OURS)
-        .args(["__guard", "touch", "x"])
+        .args([guard::SUBCOMMAND, "touch", "x"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));

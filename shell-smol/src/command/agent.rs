@@ -10,7 +10,7 @@ use crate::effect::deliver::Fronts;
 use crate::effect::model::Models;
 use crate::effect::sandbox::docker::WorkerConfig;
 use crate::effect::tool::desktop::Desktop;
-use crate::effect::tool::{ToolConfig, Tools};
+use crate::effect::tool::{ToolConfig, Tools, guard};
 use crate::journal::Opened;
 use crate::metrics::{self, Metrics};
 use crate::secret::{Secret, Secrets};
@@ -87,7 +87,7 @@ impl Agent {
             sandbox::Shared {
                 began_unix_ms: opened.began_unix_ms,
                 secrets: secrets.clone(),
-                guard: ourselves()?,
+                guard: guard()?,
                 worker: extras.worker,
             },
         );
@@ -192,12 +192,9 @@ impl Agent {
     }
 }
 
-/// Our own program, to be started again. On Linux the name stays right when the file is replaced.
-fn ourselves() -> Result<PathBuf, Error> {
-    if cfg!(target_os = "linux") {
-        return Ok("/proc/self/exe".into());
-    }
-    let found = std::env::current_exe();
+/// What guards commands.
+fn guard() -> Result<PathBuf, Error> {
+    let found = guard::find();
     found.map_err(|error| Error::failed(format!("cannot find our own program: {error}")))
 }
 
@@ -233,7 +230,7 @@ fn tools(config: &Config, secrets: &Secrets) -> Result<Tools, Error> {
         timeout_ms: config.tools.timeout_ms,
         output_chars: config.tools.output_chars,
         secrets: secrets.clone(),
-        guard: ourselves()?,
+        guard: guard()?,
     });
     Ok(match config.tools.desktop {
         true => tools.with_desktop(Desktop::new(desktop::config(config, secrets.clone()))),

@@ -1,8 +1,9 @@
 //! The guard: a small process between the daemon and a command, so that the command cannot outlive
 //! the daemon, nor anything it started outlive the command.
 //!
-//! The daemon runs its own program again as `openpistacrab __guard PROGRAM ARGUMENTS…` with one end
-//! of a socket as standard input. The guard starts the program in a process group of its own and
+//! The daemon runs `openpista-guard __guard/VERSION PROGRAM ARGUMENTS…` with one end of a socket as
+//! standard input. That is a program of its own because each command waits for its start, and a small
+//! one starts sooner; where there is none beside ours ([`find`]), our own does the same. The guard starts the program in a process group of its own and
 //! reports over the socket, a line by line. When the socket is at its end, be it that the
 //! daemon asks for an end or that it died in any way, SIGKILL included, the guard ends everything:
 //! first with SIGTERM, and with SIGKILL what is still there half a second later. On Linux it adopts
@@ -12,7 +13,7 @@
 //! The guard leads a session without a terminal: the terminal's Ctrl-C goes to the daemon alone,
 //! and nothing below the guard can stop to ask a person for a password.
 //!
-//! As `openpistacrab __guard --hold FILE` it starts the program that the file tells of, kept within
+//! With `--hold FILE` in their place it starts the program that the file tells of, kept within
 //! limits and walls, as a family (`family`) that the kernel counts and ends. It looks itself
 //! how much memory all of it have together, and ends it at once when that is too much.
 //!
@@ -34,16 +35,19 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-/// The hidden subcommand that makes our program a guard.
-pub const SUBCOMMAND: &str = "__guard";
+/// The hidden subcommand that makes a program of ours a guard. One of another version does not know
+/// it, and starts nothing.
+pub const SUBCOMMAND: &str = concat!("__guard/", env!("CARGO_PKG_VERSION"));
 
 /// The option by which a guard learns of the file with a [`Hold`].
 pub(super) const HOLD: &str = "--hold";
@@ -51,7 +55,7 @@ pub(super) const HOLD: &str = "--hold";
 /// The option by which a family's first process learns of the same file.
 pub(super) const INIT: &str = "--init";
 
-/// The name that a guard goes by in lists of processes.
+/// The name of the guard's program, and that by which it goes in lists of processes.
 pub(super) const NAME: &str = "openpista-guard";
 
 /// How long a command may take to end after SIGTERM.
@@ -108,6 +112,45 @@ impl fmt::Display for Report {
             Report::Exited(code) => write!(f, "exited {code}"),
             Report::Killed(signal) => write!(f, "killed {signal}"),
             Report::Exceeded(limit) => write!(f, "exceeded {limit}"),
+        }
+    }
+}
+
+/// What is to be started as a guard: the program beside ours, or else our own once more. Either is
+/// the one that was there when this was first called, also when another version was installed since.
+///
+/// # Errors
+/// The system does not say where our own program is.
+pub fn find() -> io::Result<PathBuf> {
+    #[cfg(target_os = "linux")]
+    {
+        static BESIDE: OnceLock<Option<File>> = OnceLock::new();
+        let beside = BESIDE.get_or_init(|| {
+            let path = crate::companion::find(NAME, None);
+            let runs = rustix::fs::access(&path, rustix::fs::Access::EXEC_OK).is_ok();
+            File::open(path).ok().filter(|_| runs)
+        });
+        Ok(match beside {
+            Some(program) => format!("/proc/self/fd/{}", program.as_raw_fd()).into(),
+            None => "/proc/self/exe".into(),
+        })
+    }
+    #[cfg(not(target_os = "linux"))]
+    std::env::current_exe()
+}
+
+/// The program `openpista-guard`.
+pub fn program() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    match args.next() {
+        Some(first) if first == SUBCOMMAND => main(args),
+        Some(first) if first == "--version" => {
+            println!("{NAME} {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("{NAME} is started by openpistacrab of the same version, for each command.");
+            ExitCode::from(2)
         }
     }
 }

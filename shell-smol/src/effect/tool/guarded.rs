@@ -142,7 +142,7 @@ async fn cause(process: &mut Process, timeout_ms: u64, stop: &Stop) -> Cause {
 pub(crate) fn not_started(error: &io::Error, guard: &Path) -> String {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => format!(
-            "our own program {} cannot be run ({error}): restart openpistacrab",
+            "its guard {} cannot be run ({error}): restart openpistacrab",
             guard.display()
         ),
         _ => format!("the system starts no more processes now ({error}): try again later"),

@@ -114,9 +114,11 @@ impl Process {
         let status = self.guard.status().await;
         self.kill();
         match status {
-            Ok(status) if self.group.is_none() && status.signal().is_none() => End::NotStarted(
-                format!("our own program ended at once ({status}): restart openpistacrab"),
-            ),
+            Ok(status) if self.group.is_none() && status.signal().is_none() => {
+                End::NotStarted(format!(
+                    "its guard ended at once ({status}): restart openpistacrab, or install it again"
+                ))
+            }
             Ok(status) => {
                 let killed = Signal::KILL.as_raw();
                 End::Exit(Exit::Signal(status.signal().unwrap_or(killed)))
