@@ -8,6 +8,7 @@ use openpista_core::effect::model::ModelFault;
 use openpista_core::message::{Entry, Message, Prompt, ToolSpec};
 use openpista_core::wire::openai::{ReplyStream, decode_fault, decode_reply, encode_request};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 fn prompt(messages: Vec<Message>) -> Prompt {
     let tool = |name: &str| ToolSpec {
@@ -24,6 +25,7 @@ fn prompt(messages: Vec<Message>) -> Prompt {
         system: "".into(),
         tools: [tool("a.b"), tool("a_b")].into(),
         messages: messages.into_iter().map(Entry::new).collect(),
+        shown: 0,
     }
 }
 
@@ -58,6 +60,7 @@ fuzz_target!(|body: &[u8]| {
             text: reply.text,
             calls: reply.calls,
         }]),
+        &BTreeMap::new(),
         true,
     );
     let sent: Value = serde_json::from_slice(&sent).expect("a request is JSON");

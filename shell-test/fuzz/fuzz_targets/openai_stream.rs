@@ -15,6 +15,7 @@ fn read(pieces: &[&[u8]], max_bytes: usize) -> Result<(String, Reply), ModelFaul
         system: "".into(),
         tools: [].into(),
         messages: Vec::new(),
+        shown: 0,
     };
     let mut stream = ReplyStream::new(&prompt, max_bytes);
     let mut shown = String::new();
