@@ -8,6 +8,9 @@ use super::Screen;
 use super::clean::neutralise;
 use termimad::MadSkin;
 
+/// How much room the narrowest cell of a table takes, its border included.
+const CELL_COLUMNS: usize = 4;
+
 /// A stretch of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Piece<'a> {
@@ -37,6 +40,7 @@ fn rendered(text: &str, screen: Screen) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     for piece in pieces(text) {
         match piece {
+            Piece::Prose(prose) if has_wide_table(prose, screen.columns) => out.push_str(prose),
             Piece::Prose(prose) => {
                 out.push_str(&skin.text(prose, Some(screen.columns)).to_string());
             }
@@ -52,6 +56,16 @@ fn rendered(text: &str, screen: Screen) -> String {
         }
     }
     out
+}
+
+/// A table has more columns than there is room for. Termimad would leave some out, and panics where
+/// it wraps a cell of what is left: so it is shown as it was written.
+fn has_wide_table(prose: &str, columns: usize) -> bool {
+    let rows = prose
+        .lines()
+        .filter(|line| line.trim_start().starts_with('|'));
+    let cells = rows.map(|row| row.matches('|').count()).max();
+    cells.is_some_and(|cells| cells * CELL_COLUMNS + 1 > columns)
 }
 
 /// The content of the one code block that `text` consists of, if it does.
@@ -137,6 +151,22 @@ mod tests {
         let reply = "# Title\n\n```\ncode\n```\n\n**bold**\x1b[1m";
         assert_eq!(render(reply, Screen::PIPE), format!("{reply}\n"));
         assert_eq!(render("", Screen::PIPE), "");
+    }
+
+    #[test]
+    fn a_table_that_is_too_wide_is_shown_as_it_was_written() {
+        let narrow = Screen {
+            columns: 9,
+            ..PLAIN
+        };
+        let table = "||``||\n|~~~> x\n";
+        assert_eq!(render(table, narrow), table);
+        let table = "|a|b|c|d|e|\n|-|-|-|-|-|\n|1|2|3|4|5|\n";
+        assert_eq!(render(table, PLAIN), table, "no column is left out");
+        assert_ne!(
+            render("|a|b|\n|-|-|\n|1|2|\n", PLAIN),
+            "|a|b|\n|-|-|\n|1|2|\n"
+        );
     }
 
     #[test]
