@@ -25,6 +25,20 @@ fn a_command_prints_its_output_and_nothing_else() {
     assert_eq!((ended.out.as_str(), ended.err.as_str()), ("one\ntwo\n", ""));
 }
 
+/// A program that was just copied may be open for writing in a process that another test starts at
+/// this moment: then it cannot be run yet.
+#[cfg(target_os = "linux")]
+fn output(command: &mut std::process::Command) -> std::process::Output {
+    loop {
+        match command.output() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            ended => return ended.unwrap(),
+        }
+    }
+}
+
 /// Root may read everything, so then it is tried as somebody else.
 #[cfg(target_os = "linux")]
 #[test]
@@ -47,7 +61,7 @@ fn a_command_cannot_read_the_environment_or_the_memory_of_the_program() {
         command.uid(65_534).gid(65_534);
     }
     command.env("CANARY", "sk-canary-0123456789");
-    let ended = Ended::of(command.output().unwrap());
+    let ended = Ended::of(output(&mut command));
     let said = format!("{}{}", ended.out, ended.err);
     assert_eq!(said.matches("Permission denied").count(), 3, "{said}");
     assert!(!said.contains("CANARY"), "{said}");
@@ -65,14 +79,14 @@ fn a_command_is_guarded_by_the_program_beside_ours_or_by_ours() {
     let alone = home.path().join("alone");
     std::fs::copy(env!("CARGO_BIN_EXE_openpistacrab"), &alone).unwrap();
     let mut command = home.command(alone.to_str().unwrap(), &["run", "-e", line]);
-    let ended = Ended::of(command.output().unwrap());
+    let ended = Ended::of(output(&mut command));
     assert_eq!(ended.out, "alone\n", "{ended:?}");
     // One that is no program of this version starts nothing, and says so.
     std::fs::write(home.path().join("openpista-guard"), "#!/bin/sh\nexit 2\n").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(home.path().join("openpista-guard"), mode).unwrap();
     let mut command = home.command(alone.to_str().unwrap(), &["run", "-e", line]);
-    let ended = Ended::of(command.output().unwrap());
+    let ended = Ended::of(output(&mut command));
     assert!(ended.out.contains("its guard ended at once"), "{ended:?}");
 }
 

@@ -120,8 +120,11 @@ fn an_idle_host_that_is_killed_is_nobodys_fault() {
         let hosts = place.hosts();
         hosts.iter().for_each(|host| kill(host));
         let is_over = |host: &String| {
+            // Its first thread may be gone before the others.
+            let threads = std::fs::read_dir(format!("/proc/{host}/task"));
             let status = std::fs::read_to_string(format!("/proc/{host}/status"));
-            status.is_ok_and(|status| status.contains("State:\tZ"))
+            threads.is_ok_and(|threads| threads.count() == 1)
+                && status.is_ok_and(|status| status.contains("State:\tZ"))
         };
         wait_for("end of the hosts", || hosts.iter().all(is_over));
         let ran = match created {

@@ -230,7 +230,11 @@ impl Exchange<'_> {
             match self.next().await? {
                 Happening::Note(Note::Accepted) => self.accept().await?,
                 Happening::Note(Note::Response { content, is_error }) => {
-                    return self.respond(content, is_error).await;
+                    self.respond(content, is_error).await?;
+                    // The gateway does not close before the client has it.
+                    let _ = self.stream.send.finish();
+                    self.gone.as_mut().await;
+                    return Ok(());
                 }
                 Happening::Note(Note::Question(question)) => self.ask(question).await?,
                 Happening::Note(Note::Progress(progress)) => {

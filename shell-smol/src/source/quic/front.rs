@@ -13,6 +13,7 @@ use openpista_core::effect::Chunk;
 use openpista_core::effect::deliver::{Body, Deliver, DeliverFault, Delivered, End, Question};
 use openpista_core::hint::{Activity, Hint};
 use openpista_core::wire::frame::{Progress, ServerFrame};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -70,6 +71,8 @@ struct Exchange {
     key: String,
     session: String,
     notes: Sender<Note>,
+    /// Its response is on its way.
+    answered: Cell<bool>,
 }
 
 /// An exchange's place on the board, until dropped.
@@ -88,6 +91,12 @@ pub(super) struct Attending {
 }
 
 impl Front {
+    /// A response is on its way that its client has not got yet.
+    pub(super) fn owes(&self) -> bool {
+        let board = self.board();
+        board.exchanges.values().any(|e| e.answered.get())
+    }
+
     /// From here on, what concerns the message or its session comes to the listener.
     pub(super) fn listen(&self, origin: &str, key: &str, session: &str) -> Listening {
         let (sender, notes) = async_channel::bounded(NOTES);
@@ -102,6 +111,7 @@ impl Front {
             key: key.to_owned(),
             session: session.to_owned(),
             notes: sender,
+            answered: Cell::new(false),
         };
         board.exchanges.insert(number, exchange);
         Listening {
@@ -273,6 +283,9 @@ impl Board {
 
 impl Exchange {
     fn tell(&self, note: &Note) -> Told {
+        if matches!(note, Note::Response { .. }) {
+            self.answered.set(true);
+        }
         taken(&self.notes.try_send(note.clone()))
     }
 }

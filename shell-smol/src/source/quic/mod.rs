@@ -47,6 +47,8 @@ pub const CHANNEL: &str = "quic";
 pub const ALPN: &[u8] = b"openpista/1";
 /// How long clients are given to take their leave at the end.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How often it is looked whether they have their responses.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// How the gateway is to work.
 #[derive(Clone, Debug)]
@@ -191,6 +193,16 @@ impl Gateway {
 
     /// Closes every connection, telling the clients so, and the socket.
     pub async fn close(self) {
+        let told = async {
+            while self.shared.front.owes() {
+                Timer::after(LOOK).await;
+            }
+        };
+        let late = async {
+            Timer::after(FAREWELL).await;
+        };
+        // What was said to be delivered must not be cut off now.
+        told.or(late).await;
         let (code, reason) = connection::Close::SHUTDOWN.parts();
         self.endpoint.close(code, reason);
         let further = self.annex.close();
