@@ -1,9 +1,9 @@
 //! The one loop: inputs, steps, commit, gate, effects.
 //!
 //! A commit blocks the loop's thread. Inputs that came in meanwhile are stepped together and
-//! committed together: that is group commit, and it needs no timer. Nothing acts and nothing is shown before the
-//! commit of its step has returned. A commit that fails ends the loop, because the state in
-//! memory is then ahead of the disk; what runs is stopped first.
+//! committed together: that is group commit, and it needs no timer. Nothing acts and nothing is
+//! shown before the commit of its step has returned. A commit that fails ends the loop, because the
+//! state in memory is then ahead of the disk; what runs is stopped first.
 //!
 //! The loop decides nothing. It ends when it is asked to ([`Handle::leave`]) and nothing is in
 //! flight, or the time that was given for that is up.
@@ -36,9 +36,9 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How many inputs may wait; senders wait beyond it.
+/// How many inputs may wait, and how many words of effects; senders wait beyond it.
 const INPUTS: usize = 1_024;
-/// The most inputs, and the most timers, of one commit.
+/// The most inputs, words of effects, and timers, of one commit.
 const BATCH: usize = 1_024;
 /// A snapshot is due after so many steps.
 pub const SNAPSHOT_STEPS: u64 = 4_096;
@@ -57,6 +57,8 @@ pub struct Driver {
     performer: Performer,
     gate: Gate,
     inputs: Receiver<Input>,
+    /// What effects have to say, so that it does not stand in line with what the world wants.
+    outcomes: Receiver<Input>,
     leave: Receiver<Leave>,
     asks: Receiver<Ask>,
     durable: Receipt,
@@ -127,22 +129,24 @@ impl Driver {
             unsaved_steps,
         } = opened;
         let (sender, inputs) = async_channel::bounded(INPUTS);
+        let (said, outcomes) = async_channel::bounded(INPUTS);
         let (leave_sender, leave) = async_channel::unbounded();
         let (asks_sender, asks) = async_channel::bounded(INPUTS);
         let handle = Handle {
-            inputs: sender.clone(),
+            inputs: sender,
             leave: leave_sender,
             asks: asks_sender,
         };
         let driver = Driver {
             clock: Clock::start(began_unix_ms, core.state().at()),
             durable: Receipt::durable_through(core.state().seq()),
-            performer: Performer::new(executor, hands, sender),
+            performer: Performer::new(executor, hands, said),
             core,
             journal,
             secrets,
             gate: Gate::new(),
             inputs,
+            outcomes,
             leave,
             asks,
             // A life may be too short to come to a snapshot of its own.
@@ -164,7 +168,7 @@ impl Driver {
         // What front ends have to say at once shares the boot's commit.
         future::yield_now().await;
         let mut first = vec![boot];
-        first.extend(std::iter::from_fn(|| self.inputs.try_recv().ok()).take(BATCH));
+        first.extend(waiting(&self.inputs));
         let result = match self.turn_over(first) {
             Ok(()) => self.serve().await,
             Err(error) => Err(error),
@@ -208,10 +212,13 @@ impl Driver {
             if self.unsaved_steps >= SNAPSHOT_STEPS {
                 self.save_snapshot();
             }
+            // Effects run on this thread too, and inputs may be there at once, always.
+            future::yield_now().await;
         }
     }
 
-    /// Waits for something to do: inputs, a timer of the core, or a word from a front end.
+    /// Waits for something to do: inputs, a timer of the core, or a word from a front end. None of
+    /// them waits for another to have nothing more to say.
     async fn gather(&self, ending: Ending) -> Work {
         let due = self
             .core
@@ -225,8 +232,7 @@ impl Driver {
             Work::default()
         };
         let input = async {
-            // Both ends cannot be closed while the performer and its inputs live.
-            let inputs = self.inputs.recv().await.into_iter().collect();
+            let inputs = vec![next(&self.outcomes).or(next(&self.inputs)).await];
             Work {
                 inputs,
                 ..Work::default()
@@ -234,19 +240,21 @@ impl Driver {
         };
         let leave = async {
             Work {
-                leave: next(&self.leave).await,
+                leave: Some(next(&self.leave).await),
                 ..Work::default()
             }
         };
         let ask = async {
             Work {
-                ask: next(&self.asks).await,
+                ask: Some(next(&self.asks).await),
                 ..Work::default()
             }
         };
         let mut work = input.or(leave).or(ask).or(alarm).await;
-        let more = std::iter::from_fn(|| self.inputs.try_recv().ok());
-        work.inputs.extend(more.take(BATCH));
+        work.inputs.extend(waiting(&self.outcomes));
+        work.inputs.extend(waiting(&self.inputs));
+        work.leave = work.leave.or_else(|| self.leave.try_recv().ok());
+        work.ask = work.ask.or_else(|| self.asks.try_recv().ok());
         work
     }
 
@@ -262,7 +270,8 @@ impl Driver {
             Ask::MaySpeak(peer, answer) => drop(answer.try_send(state.may_speak(&peer))),
             Ask::Objection(order, answer) => drop(answer.try_send(state.objection(&order))),
             Ask::Moment(answer) => {
-                let (inputs, depths) = (self.inputs.len(), state.depths());
+                let inputs = self.outcomes.len() + self.inputs.len();
+                let depths = state.depths();
                 let _ = answer.try_send(Moment { inputs, depths });
             }
             Ask::Bearer(token, answer) => {
@@ -371,7 +380,7 @@ impl Driver {
 
     /// No effect runs, and no input waits.
     fn is_still(&self) -> bool {
-        self.performer.is_idle() && self.inputs.is_empty()
+        self.performer.is_idle() && self.outcomes.is_empty() && self.inputs.is_empty()
     }
 
     fn save_snapshot(&mut self) {
@@ -387,7 +396,7 @@ impl Driver {
         self.performer.stop_all();
         let stopped = async {
             while !self.performer.is_idle() {
-                let _ = self.inputs.recv().await;
+                let _ = self.outcomes.recv().await;
             }
         };
         let patience = async {
@@ -398,11 +407,16 @@ impl Driver {
 }
 
 /// The next word; none ever, once nobody can say one.
-async fn next<T>(words: &Receiver<T>) -> Option<T> {
+async fn next<T>(words: &Receiver<T>) -> T {
     match words.recv().await {
-        Ok(word) => Some(word),
+        Ok(word) => word,
         Err(_) => future::pending().await,
     }
+}
+
+/// The inputs that are there already, as far as they fit in one commit.
+fn waiting(inputs: &Receiver<Input>) -> impl Iterator<Item = Input> {
+    std::iter::from_fn(|| inputs.try_recv().ok()).take(BATCH)
 }
 
 impl Ending {

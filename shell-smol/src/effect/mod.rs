@@ -75,7 +75,7 @@ pub struct Hands {
 pub struct Performer {
     executor: Rc<LocalExecutor<'static>>,
     hands: Rc<Hands>,
-    inputs: Sender<Input>,
+    outcomes: Sender<Input>,
     running: Rc<RefCell<Running>>,
 }
 
@@ -83,16 +83,16 @@ pub struct Performer {
 type Running = BTreeMap<(EffectId, Attempt), Sender<std::convert::Infallible>>;
 
 impl Performer {
-    /// Runs nothing yet. Outcomes and progress go to `inputs`.
+    /// Runs nothing yet. Outcomes and progress go to `outcomes`.
     pub fn new(
         executor: Rc<LocalExecutor<'static>>,
         hands: Hands,
-        inputs: Sender<Input>,
+        outcomes: Sender<Input>,
     ) -> Performer {
         Performer {
             executor,
             hands: Rc::new(hands),
-            inputs,
+            outcomes,
             running: Rc::default(),
         }
     }
@@ -120,7 +120,7 @@ impl Performer {
             hands: Rc::clone(&self.hands),
             progress: Progress {
                 effect: id,
-                inputs: self.inputs.clone(),
+                outcomes: self.outcomes.clone(),
             },
             stop: Stop::when_closed(watched),
         };
@@ -129,7 +129,7 @@ impl Performer {
             Op::Cancel(cancel) => Some(self.cancel(cancel)),
             _ => None,
         };
-        let inputs = self.inputs.clone();
+        let outcomes = self.outcomes.clone();
         let running = Rc::clone(&self.running);
         let (metrics, kind) = (self.hands.metrics.clone(), Kind::from(&effect.op));
         let span =
@@ -153,7 +153,7 @@ impl Performer {
                     outcome,
                 };
                 // The loop is over only when the process is about to end.
-                let _ = inputs.send(finish).await;
+                let _ = outcomes.send(finish).await;
             }
             running.borrow_mut().remove(&(id, attempt));
         };
@@ -183,7 +183,7 @@ impl Performer {
         }
     }
 
-    /// Nothing runs, and every outcome is among the inputs.
+    /// Nothing runs, and every outcome is where the loop finds it.
     pub fn is_idle(&self) -> bool {
         self.running.borrow().is_empty()
     }
@@ -266,13 +266,13 @@ fn internal(what: &str) -> ModelFault {
 #[derive(Clone, Debug)]
 pub struct Progress {
     effect: EffectId,
-    inputs: Sender<Input>,
+    outcomes: Sender<Input>,
 }
 
 impl Progress {
     /// Something was seen.
     pub fn saw(&self, chunk: Chunk) {
-        let _ = self.inputs.try_send(Input::Progress {
+        let _ = self.outcomes.try_send(Input::Progress {
             effect: self.effect,
             chunk,
         });

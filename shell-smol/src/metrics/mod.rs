@@ -165,7 +165,7 @@ impl Metrics {
 /// What is only known by looking.
 #[derive(Clone, Debug, Default)]
 pub struct Moment {
-    /// Inputs that wait for the loop.
+    /// Inputs and outcomes that wait for the loop.
     pub inputs: usize,
     /// What the core has.
     pub depths: Depths,

@@ -9,6 +9,7 @@ mod server;
 mod abuse;
 mod daemon;
 mod early;
+mod flood;
 mod frames;
 mod messages;
 mod notices;
