@@ -1,9 +1,13 @@
--- openpista's database, version 2.
+-- openpista's database, version 3.
 --
 -- `steps` is the truth: folding its records rebuilds the whole state of the daemon. `snapshots`
 -- only makes that quick. `sessions`, `messages` and `responses` are projections to query; they are
 -- computed from the records alone, in the transaction that commits them, and can be thrown away
--- and computed again. `tokens` belongs to the operator, and is in no record. Columns ending in `_at` are milliseconds since 1970 in UTC.
+-- and computed again. `tokens` belongs to the operator, and is in no record. Columns ending in
+-- `_at` are milliseconds since 1970 in UTC.
+--
+-- Every page that a commit changes is written, so there are few tables and indices to change: what
+-- is asked seldom is looked for instead.
 
 -- What is fixed when the journal begins.
 CREATE TABLE meta (
@@ -20,8 +24,6 @@ CREATE TABLE steps (
     records TEXT    NOT NULL        -- JSON array: the facts that were decided, in order
 ) STRICT;
 
-CREATE INDEX steps_by_session ON steps (session);
-
 -- The state after a step, so that a start folds only what came later. The latest two are kept.
 CREATE TABLE snapshots (
     seq   INTEGER PRIMARY KEY REFERENCES steps (seq),
@@ -32,26 +34,23 @@ CREATE TABLE snapshots (
 CREATE TABLE sessions (
     id         INTEGER PRIMARY KEY, -- the seq of the step that opened it
     name       TEXT    NOT NULL,
-    created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL,    -- when its last message came
-    messages   INTEGER NOT NULL     -- how many rows of `messages` are its own
+    created_at INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX sessions_by_name ON sessions (name);
 
--- What was said in them, in order of id.
+-- What was said in them.
 CREATE TABLE messages (
-    id         INTEGER PRIMARY KEY,
     session    INTEGER NOT NULL REFERENCES sessions (id),
+    number     INTEGER NOT NULL,    -- its place in the session: from 1, without gaps
     seq        INTEGER NOT NULL REFERENCES steps (seq),
     role       TEXT    NOT NULL CHECK (role IN ('user', 'assistant', 'tool', 'notice')),
     content    TEXT    NOT NULL,
     tool_calls TEXT,                -- assistant: JSON array of {id, tool, arguments}, if it made calls
     call_id    TEXT,                -- tool: the id of the call that this is the result of
-    created_at INTEGER NOT NULL
-) STRICT;
-
-CREATE INDEX messages_by_session ON messages (session, seq);
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (session, number)
+) STRICT, WITHOUT ROWID;
 
 -- What became of each message of a client of the gateway, for when it asks again.
 CREATE TABLE responses (

@@ -141,10 +141,7 @@ impl Step<'_> {
 
     fn open(&self, session: SessionId, name: &str) -> rusqlite::Result<()> {
         self.conn
-            .prepare_cached(
-                "INSERT INTO sessions (id, name, created_at, updated_at, messages) \
-                 VALUES (?1, ?2, ?3, ?3, 0)",
-            )?
+            .prepare_cached("INSERT INTO sessions (id, name, created_at) VALUES (?1, ?2, ?3)")?
             .execute(params![int(session.0.0), name, self.unix_ms])?;
         Ok(())
     }
@@ -233,7 +230,7 @@ impl Step<'_> {
             .prepare_cached(
                 "SELECT tool_calls FROM messages \
                  WHERE session = ?1 AND seq <= ?2 AND role = 'assistant' \
-                 ORDER BY seq DESC, id DESC LIMIT 1",
+                 ORDER BY number DESC LIMIT 1",
             )?
             .query_row([int(session.0.0), int(asked.0)], |row| row.get(0))
             .optional()?;
@@ -244,8 +241,9 @@ impl Step<'_> {
         self.conn
             .prepare_cached(
                 "INSERT INTO messages \
-                 (session, seq, role, content, tool_calls, call_id, created_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                 (session, number, seq, role, content, tool_calls, call_id, created_at) \
+                 SELECT ?1, 1 + coalesce(max(number), 0), ?2, ?3, ?4, ?5, ?6, ?7 \
+                 FROM messages WHERE session = ?1",
             )?
             .execute(params![
                 int(row.session.0.0),
@@ -256,11 +254,6 @@ impl Step<'_> {
                 row.call_id,
                 self.unix_ms,
             ])?;
-        self.conn
-            .prepare_cached(
-                "UPDATE sessions SET messages = messages + 1, updated_at = ?2 WHERE id = ?1",
-            )?
-            .execute(params![int(row.session.0.0), self.unix_ms])?;
         Ok(())
     }
 }

@@ -129,8 +129,11 @@ impl Reader {
         let read = || -> rusqlite::Result<Vec<SessionRow>> {
             self.conn
                 .prepare(
-                    "SELECT id, name, created_at, updated_at, messages FROM sessions \
-                     ORDER BY updated_at DESC, id DESC",
+                    "SELECT id, name, created_at, \
+                     coalesce((SELECT created_at FROM messages WHERE session = sessions.id \
+                     ORDER BY number DESC LIMIT 1), created_at) AS updated_at, \
+                     coalesce((SELECT max(number) FROM messages WHERE session = sessions.id), 0) \
+                     FROM sessions ORDER BY updated_at DESC, id DESC",
                 )?
                 .query_map([], session_row)?
                 .collect()
@@ -173,7 +176,7 @@ impl Reader {
             .conn
             .prepare(
                 "SELECT seq, role, content, tool_calls, call_id, created_at FROM messages \
-                 WHERE session = ?1 ORDER BY seq, id",
+                 WHERE session = ?1 ORDER BY number",
             )
             .map_err(failed)?;
         let mut rows = query.query([int(session.0.0)]).map_err(failed)?;
@@ -196,10 +199,8 @@ impl Reader {
         let sql = match session {
             None => "SELECT seq, at, session, input, records FROM steps ORDER BY seq",
             Some(_) => {
-                "SELECT seq, at, session, input, records FROM steps WHERE session = ?1 \
-                 UNION ALL \
-                 SELECT seq, at, session, input, records FROM steps WHERE session IS NULL \
-                 ORDER BY seq"
+                "SELECT seq, at, session, input, records FROM steps \
+                 WHERE session = ?1 OR session IS NULL ORDER BY seq"
             }
         };
         let mut query = self.conn.prepare(sql).map_err(failed)?;

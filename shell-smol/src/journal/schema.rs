@@ -4,6 +4,7 @@
 //! after a backup beside it; nothing goes backward. The version is SQLite's `user_version`.
 
 use super::error::JournalError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -24,7 +25,7 @@ pub(super) struct Schema {
 /// Ours.
 pub(super) const SCHEMA: Schema = Schema {
     newest: include_str!("../../schema.sql"),
-    upgrades: &[include_str!("upgrade/2.sql")],
+    upgrades: &[include_str!("upgrade/2.sql"), include_str!("upgrade/3.sql")],
 };
 
 impl Schema {
@@ -63,8 +64,7 @@ pub(super) fn open(
     check_writable(path)?;
     let failed = |error: rusqlite::Error| JournalError::database(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
-    conn.busy_timeout(BUSY).map_err(failed)?;
+    let mut conn = connect(path, flags).map_err(failed)?;
     let found = known_version(&conn, path, schema)?;
     configure(&conn).map_err(failed)?;
     match found {
@@ -102,13 +102,20 @@ fn open_existing(
         return Err(JournalError::Missing(path.to_owned()));
     }
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).map_err(failed)?;
-    conn.busy_timeout(BUSY).map_err(failed)?;
+    let conn = connect(path, flags).map_err(failed)?;
     match known_version(&conn, path, schema)? {
         None => Err(JournalError::Missing(path.to_owned())),
         Some(version) if version < schema.version() => Err(JournalError::Older(path.to_owned())),
         Some(_) => Ok(conn),
     }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY)?;
+    // Without it, SQLite plans some prepared statements anew for every value that they are given.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(conn)
 }
 
 /// SQLite gives its further files the mode of this one.

@@ -451,15 +451,27 @@ fn a_database_of_version_1_is_upgraded_to_what_a_new_one_would_be() {
         )
         .unwrap();
     }
-    drop(conn);
     let mut writer = new.writer();
     let _ = writer.commit(&lines()).unwrap();
+    // Said in two sessions by turns.
+    let said = "INSERT INTO sessions VALUES (1, 'main', 5, 9, 3), (2, 'other', 6, 8, 1);
+        INSERT INTO messages (session, seq, role, content, created_at) VALUES
+        (1, 1, 'user', 'a', 7), (2, 20, 'user', 'x', 8), (1, 21, 'assistant', 'b', 9),
+        (1, 21, 'notice', 'c', 9);";
+    conn.execute_batch(said).unwrap();
+    drop(conn);
+    let said = "DELETE FROM messages; DELETE FROM sessions;
+        INSERT INTO sessions VALUES (1, 'main', 5), (2, 'other', 6);
+        INSERT INTO messages (session, number, seq, role, content, created_at) VALUES
+        (1, 1, 1, 'user', 'a', 7), (1, 2, 21, 'assistant', 'b', 9), (1, 3, 21, 'notice', 'c', 9),
+        (2, 1, 20, 'user', 'x', 8);";
+    writer.conn.execute_batch(said).unwrap();
     let upgraded = schema::open(&old.database(), &SCHEMA, BEGAN).unwrap();
     let columns = "(SELECT m.name || ' ' || i.cid, i.* \
                    FROM sqlite_schema m, pragma_table_info(m.name) i)";
-    for table in ["responses", columns] {
+    for table in ["sessions", "messages", "responses", columns] {
         let made = dump(&writer.conn, table);
-        assert!(made.len() > 5);
+        assert!(made.len() > 1);
         assert_eq!(dump(&upgraded, table), made, "{table}");
     }
 }
@@ -609,6 +621,7 @@ fn an_older_database_is_upgraded_after_a_backup() {
         newest: SCHEMA.newest,
         upgrades: &[
             SCHEMA.upgrades[0],
+            SCHEMA.upgrades[1],
             "ALTER TABLE sessions ADD COLUMN title TEXT",
             "UPDATE sessions SET title = 'two ' || name",
         ],
@@ -624,7 +637,7 @@ fn an_older_database_is_upgraded_after_a_backup() {
     assert_eq!(title, "two main");
     drop((writer, conn));
 
-    let backup = dir.dir.path().join("memory.db.backup-v2-1700000123");
+    let backup = dir.dir.path().join("memory.db.backup-v3-1700000123");
     let mode = fs::metadata(&backup).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let kept = schema::open_read_only(&backup, &SCHEMA).unwrap();
@@ -643,7 +656,7 @@ fn an_older_database_is_upgraded_after_a_backup() {
     assert!(
         error
             .to_string()
-            .contains("has version 4, and this program knows up to 2")
+            .contains("has version 5, and this program knows up to 3")
     );
     let error = schema::open_read_only(&dir.database(), &SCHEMA).unwrap_err();
     assert!(matches!(error, JournalError::Newer { .. }), "{error}");
@@ -655,6 +668,7 @@ fn an_upgrade_that_fails_leaves_the_database_as_it_was() {
         newest: SCHEMA.newest,
         upgrades: &[
             SCHEMA.upgrades[0],
+            SCHEMA.upgrades[1],
             "ALTER TABLE sessions ADD COLUMN title TEXT; SELECT nonsense",
         ],
     };
