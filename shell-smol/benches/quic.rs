@@ -194,7 +194,7 @@ fn turns() {
     let daemon = Daemon::of(&home);
     let mut disk = Disk::new();
     let connected = block_on(daemon.connect());
-    let (mut accepted, mut synced) = (Vec::new(), Vec::new());
+    let (mut accepted, mut synced, mut pinged) = (Vec::new(), Vec::new(), Vec::new());
     for (name, text, count, target) in [("reply", TEXT, 500, 3), ("tool", TOOL, 150, 8)] {
         let command = Samples::of(100, || {
             let status = Command::new("bash").args(["-c", "true"]).status();
@@ -209,6 +209,10 @@ fn turns() {
             if text == TEXT {
                 accepted.push(told);
                 synced.push(disk.sync());
+                std::thread::sleep(PAUSE);
+                let began = Instant::now();
+                block_on(connected.ping()).expect("a pong");
+                pinged.push(began.elapsed());
             }
         }
         let model = model.bare();
@@ -234,6 +238,7 @@ fn turns() {
         ratio <= 1.5,
     );
     row("  one sync, in between", &synced.text(), "");
+    row("  one ping, in between", &Samples::new(pinged).text(), "");
     let before = daemon.cpu();
     for _ in 0..1_000 {
         block_on(turn(&connected, TEXT, None));
