@@ -145,16 +145,19 @@ fn is_final(text: &str) -> bool {
 fn long_replies(origin: &str, seen: &[String], faults: &mut Vec<String>) -> usize {
     let mut replies: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for text in seen {
+        let mut again = false;
         for line in text.lines().filter_map(|line| line.strip_prefix(LINE)) {
             let (reply, rest) = line.split_once('_').unwrap_or_default();
             let number = rest.split(' ').next().unwrap_or_default();
             let numbers = replies.entry(reply).or_default();
-            let again = numbers.contains(&number);
-            if !again {
-                numbers.push(number);
-            } else if !text.contains(REPEATED) {
-                faults.push(format!("{origin} was shown line {line:?} again"));
+            match numbers.contains(&number) {
+                true => again = true,
+                false => numbers.push(number),
             }
+        }
+        if again && !text.contains(REPEATED) {
+            let begins: String = text.chars().take(100).collect();
+            faults.push(format!("{origin} was shown lines again, of {begins:?}"));
         }
     }
     let all: Vec<String> = (0..LINES).map(|line| format!("{line:03}")).collect();

@@ -539,8 +539,14 @@ impl Shared {
         self.changed.notify_all();
         loop {
             let from = if state.ignore_offset { 0 } else { offset };
-            let updates = state.updates.iter().filter(|u| number(u) >= from);
-            let updates: Vec<Value> = updates.take(100).cloned().collect();
+            // As many as the real one gives: the lowest numbers, if not always in their order.
+            let mut numbers: Vec<i64> = state.updates.iter().map(number).collect();
+            numbers.retain(|number| *number >= from);
+            numbers.sort_unstable();
+            let last = numbers.get(99).copied().unwrap_or(i64::MAX);
+            let updates = state.updates.iter();
+            let updates = updates.filter(|update| (from..=last).contains(&number(update)));
+            let updates: Vec<Value> = updates.cloned().collect();
             let left = until.saturating_duration_since(Instant::now());
             if !updates.is_empty() || left.is_zero() || state.away {
                 return Value::Array(updates);
