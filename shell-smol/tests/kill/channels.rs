@@ -1,11 +1,13 @@
-//! The daemon, killed in the middle of everything, between a Telegram bot and a client of the
-//! gateway that comes back at once.
+//! The daemon, killed in the middle of everything, between a Telegram bot, a schedule, and a client
+//! of the gateway that comes back at once.
 
 use crate::bot_user::BotUser;
 use crate::chance::{self, Chance};
 use crate::client;
 use crate::durable::{Process, Remembered, nothing_is_left_running, the_journal_replays};
+use crate::jobs;
 use crate::model;
+use crate::place::{OWNERS, PLACES, Place};
 use crate::support::bot_api::{BotApi, TOKEN};
 use crate::support::conversation::Model;
 use crate::support::history::History;
@@ -19,12 +21,16 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long what must come may take, once nothing goes wrong any more.
 const PATIENCE: Duration = Duration::from_secs(45);
+/// A life that begins so long before jobs are due ends about then,
+const ABOUT_DUE: Duration = Duration::from_millis(900);
+/// at the earliest so long before.
+const BEFORE_DUE: Duration = Duration::from_millis(150);
 
 /// What everybody in it shares.
 pub(crate) struct Scene {
@@ -37,8 +43,10 @@ pub(crate) struct Scene {
     pub(crate) written: AtomicU64,
     pub(crate) decided: AtomicU64,
     pub(crate) frames: AtomicU64,
-    /// The messages to the bot by their update: where, and what.
-    pub(crate) pushed: Mutex<BTreeMap<i64, (i64, String)>>,
+    /// The messages to the bot by their update.
+    pub(crate) pushed: Mutex<BTreeMap<i64, Written>>,
+    /// The latest update.
+    pub(crate) updates: AtomicI64,
     /// The messages of the client, by their ids.
     pub(crate) asked: Mutex<BTreeMap<String, Asked>>,
     /// What people said of each command that they were asked about, in order.
@@ -47,6 +55,14 @@ pub(crate) struct Scene {
     pub(crate) noticed: Mutex<Vec<String>>,
     /// What the client was told and should not have been.
     pub(crate) faults: Mutex<Vec<String>>,
+}
+
+/// A message to the bot.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    pub(crate) place: Place,
+    pub(crate) by: i64,
+    pub(crate) text: String,
 }
 
 /// A message of the client.
@@ -119,6 +135,8 @@ enum Moment {
     Frame,
     /// When the bot polls, says something, or answers a press.
     Call(&'static str),
+    /// About when jobs are due.
+    Due,
 }
 
 struct World {
@@ -163,6 +181,7 @@ impl World {
             decided: AtomicU64::default(),
             frames: AtomicU64::default(),
             pushed: Mutex::default(),
+            updates: AtomicI64::default(),
             asked: Mutex::default(),
             said: Mutex::default(),
             noticed: Mutex::default(),
@@ -247,6 +266,7 @@ impl World {
     /// One life of the daemon, to its kill.
     fn live(&mut self) {
         let moment = match self.chance.below(40) {
+            _ if jobs::to_next() < ABOUT_DUE => Moment::Due,
             0..=6 => Moment::Start,
             7..=11 => Moment::Request,
             12..=16 => Moment::Command,
@@ -270,9 +290,17 @@ impl World {
         if self.chance.one_in(2) {
             self.durable.the_last_of(&self.home);
         }
+        let to_due = jobs::to_next();
+        if to_due < BEFORE_DUE {
+            // Nobody is there when they are due.
+            std::thread::sleep(to_due + self.chance.up_to_ms(2 * jobs::LATE_MS));
+        }
     }
 
     fn wait_for(&mut self, moment: Moment, process: &mut Process) {
+        if matches!(moment, Moment::Due) {
+            return self.wait_until_due(process);
+        }
         let nth = 1 + self.chance.below(5);
         let away = self.chance.one_in(10).then(|| self.chance.up_to_ms(200));
         let began = Instant::now();
@@ -306,10 +334,22 @@ impl World {
         self.scene.api.away(false);
     }
 
+    /// Waits until shortly before jobs are due, or after.
+    fn wait_until_due(&mut self, process: &mut Process) {
+        let wait = jobs::to_next().saturating_sub(BEFORE_DUE) + self.chance.up_to_ms(300);
+        let until = Instant::now() + wait;
+        while Instant::now() < until {
+            self.look_for_door();
+            let ended = process.0.try_wait().expect("its status");
+            assert!(ended.is_none(), "it ended by itself: {}", self.said());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn count(&self, moment: Moment) -> u64 {
         let of = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
         match moment {
-            Moment::Start => 0,
+            Moment::Start | Moment::Due => 0,
             Moment::Request => self.server.count() as u64,
             // A word has at least seven bytes.
             Moment::Command => fs::metadata(self.home.file("ledger")).map_or(0, |f| f.len() / 7),
@@ -326,13 +366,14 @@ impl World {
         loop {
             self.look_for_door();
             let open = verdict::unfinished(&History::read(&self.home.database()), &self.scene);
-            if open.is_empty() {
+            // What is due while it ends would not come to an end.
+            if open.is_empty() && !jobs::is_near() {
                 return;
             }
             let ended = process.0.try_wait().expect("its status");
             assert!(ended.is_none(), "it ended by itself: {}", self.said());
             assert!(
-                began.elapsed() < PATIENCE,
+                open.is_empty() || began.elapsed() < PATIENCE,
                 "{} things do not come to an end: {:#?}",
                 open.len(),
                 &open[..open.len().min(20)]
@@ -353,16 +394,19 @@ fn configuration(server: &Server, api: &BotApi) -> String {
          [channels.telegram]\nenabled = true\ntoken = \"{TOKEN}\"\napi_url = \"{api_url}\"\n\
          allowed_users = [{}, {}]\n\
          [policy]\nmode = \"ask\"\n\
-         [limits]\nmodel_attempts = 100\nbackoff_ms = 20\nbackoff_max_ms = 200\n",
-        BotUser::CHATS[0],
-        BotUser::CHATS[1],
+         [limits]\nmodel_attempts = 100\nbackoff_ms = 20\nbackoff_max_ms = 200\n\
+         job_late_ms = {}\n{}",
+        OWNERS[0],
+        OWNERS[1],
+        jobs::LATE_MS,
+        jobs::configuration(),
     )
 }
 
 #[test]
 fn over_telegram_and_quic_nothing_is_lost_or_repeated_however_often_the_daemon_is_killed() {
-    let kills = chance::kills(150);
-    let began = Instant::now();
+    let kills = chance::kills(200);
+    let (began, first_due) = (Instant::now(), Instant::now() + jobs::to_next());
     let mut world = World::new(chance::seed());
     let token = world.home.run(&["token", "add", client::NAME]);
     assert_eq!(token.code, Some(0), "{token:?}");
@@ -391,7 +435,7 @@ fn over_telegram_and_quic_nothing_is_lost_or_repeated_however_often_the_daemon_i
     });
     let scene = Arc::clone(&world.scene);
     let client = std::thread::spawn(move || client::live(&scene, &client, chance));
-    while world.kills < kills {
+    while world.kills < kills || Instant::now() < first_due {
         world.live();
         let gone = user.is_finished() || client.is_finished();
         assert!(!gone, "one of the people is gone");
@@ -418,7 +462,8 @@ fn over_telegram_and_quic_nothing_is_lost_or_repeated_however_often_the_daemon_i
     };
     let counts = evidence.judge();
     world.durable.stayed(&world.home);
-    let sessions = ["telegram:42", "quic:phone"];
+    let group = PLACES[2].origin();
+    let sessions = ["telegram:42", &group, "quic:phone"];
     the_journal_replays(&world.home, &sessions, world.seed);
     println!(
         "{} kills of the daemon: {counts}, {} s (OPENPISTA_SEED={})",

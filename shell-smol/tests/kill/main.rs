@@ -1,6 +1,6 @@
 //! Durability: the real program is killed with SIGKILL at random moments, and started again on the
 //! same data, over and over. In `local` it is a person's terminal, in `channels` the daemon with a
-//! Telegram bot and a client of the gateway.
+//! Telegram bot, alone with people and in their group, a schedule, and a client of the gateway.
 //!
 //! The people and the model are this test, and each command appends a word of its own to a file.
 //! Afterwards the journal, the file and everything that was shown must tell the same story: every
@@ -14,8 +14,11 @@ mod chance;
 mod channels;
 mod client;
 mod durable;
+mod jobs;
 mod local;
 mod model;
+mod place;
+mod shown;
 #[path = "../support/mod.rs"]
 mod support;
 mod verdict;

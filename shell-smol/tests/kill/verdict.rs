@@ -2,7 +2,9 @@
 
 use crate::bot_user::BotUser;
 use crate::channels::{Said, Scene, lock};
-use crate::model::name;
+use crate::jobs;
+use crate::model::{name, subject};
+use crate::shown;
 use crate::support::conversation::{Model, word};
 use crate::support::history::{History, Life};
 use openpista_core::effect::deliver::{Body, DeliverFault};
@@ -11,19 +13,23 @@ use openpista_core::effect::{Op, Outcome};
 use openpista_core::id::{ApprovalId, MessageId, SessionId};
 use openpista_core::record::{Accepted, Answer, Record, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What stands below a text, or in it, that may have been shown before.
-const REPEATED: &str = "(possibly repeated)";
+use std::sync::atomic::Ordering;
 
 /// What has been begun and has not come to its end.
 pub(crate) fn unfinished(history: &History, scene: &Scene) -> Vec<String> {
-    let mut open = Vec::new();
+    let mut open = jobs::unfinished(history);
     let accepted: BTreeSet<(&str, &str)> = keys(history).collect();
-    for (update, (chat, text)) in lock(&scene.pushed).iter() {
-        let (origin, key) = (format!("telegram:{chat}"), update.to_string());
+    for (update, written) in lock(&scene.pushed).iter() {
+        let (origin, key) = (written.place.origin(), update.to_string());
         if !accepted.contains(&(origin.as_str(), key.as_str())) {
-            open.push(format!("update {update} of {chat} was lost: {text:?}"));
+            open.push(format!("update {update} was lost: {written:?}"));
         }
+    }
+    let (last, offset) = (scene.updates.load(Ordering::SeqCst), scene.api.offset());
+    if offset <= last {
+        open.push(format!(
+            "the updates from {offset} to {last} are not acknowledged"
+        ));
     }
     for (id, asked) in lock(&scene.asked).iter() {
         if asked.responses.is_empty() {
@@ -84,6 +90,7 @@ impl Evidence<'_> {
             self.messages(&mut faults),
             self.commands(&mut faults),
             self.questions(&mut faults),
+            self.jobs(&mut faults),
         ];
         faults.extend(self.notices_that_nobody_kept());
         let shown = faults.len().min(20);
@@ -103,11 +110,15 @@ impl Evidence<'_> {
             self.history.accepted().map(|a| (a.message, a)).collect();
         let (pushed, asked) = (lock(&self.scene.pushed), lock(&self.scene.asked));
         let known = |accepted: &Accepted| match accepted.origin.starts_with("telegram:") {
+            // What the schedule has sent is judged with it.
+            true if accepted.key.starts_with(jobs::KEY) => true,
             true => {
                 let update = accepted.key.parse().ok();
                 let pushed = update.and_then(|update: i64| pushed.get(&update));
-                pushed.is_some_and(|(chat, text)| {
-                    accepted.origin == format!("telegram:{chat}") && *text == accepted.text
+                pushed.is_some_and(|written| {
+                    accepted.origin == written.place.origin()
+                        && accepted.peer == format!("telegram:{}", written.by)
+                        && accepted.text == written.text
                 })
             }
             false => asked
@@ -136,47 +147,23 @@ impl Evidence<'_> {
                 faults.push(format!("{response:?} came as {:?}", asked.responses));
             }
         }
-        let (repeated, unmarked) = self.showings(faults);
+        let shown = shown::judge(self.history, self.scene, faults);
         format!(
-            "{} messages to the bot and {} to the gateway, 0 lost; {unmarked} texts of the bot, 0 \
-             shown again but for {repeated} with a mark; {responses} responses of the gateway, all \
-             that asked again the same",
+            "{} messages to the bot and {} to the gateway, 0 lost; {}; {responses} responses of the \
+             gateway, all that asked again the same",
             pushed.len(),
-            asked.len()
+            asked.len(),
+            shown.told(self.user),
         )
     }
 
-    /// What the bot showed: how often with a mark, and without.
-    fn showings(&self, faults: &mut Vec<String>) -> (usize, usize) {
-        let mut queued: BTreeMap<String, usize> = BTreeMap::new();
-        for text in self.history.queued_for("telegram:") {
-            *queued.entry(bare(text)).or_default() += 1;
-        }
-        let mut shown: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-        let api = &self.scene.api;
-        for sent in BotUser::CHATS.into_iter().flat_map(|chat| api.said(chat)) {
-            // Questions are judged by their answers, and a reply that grows has not been given.
-            if sent.text.starts_with("🔐") || sent.text.ends_with(" …") {
-                continue;
-            }
-            let count = shown.entry(bare(&sent.text)).or_default();
-            match sent.text.contains(REPEATED) {
-                true => count.0 += 1,
-                false => count.1 += 1,
-            }
-        }
-        for (text, count) in &queued {
-            let (marked, plain) = shown.get(text).copied().unwrap_or_default();
-            if marked + plain < *count || plain > *count {
-                faults.push(format!(
-                    "shown {plain} times and {marked} times with a mark, not {count}: {text:?}"
-                ));
-            }
-        }
-        let unknown = shown.keys().filter(|text| !queued.contains_key(*text));
-        faults.extend(unknown.map(|text| format!("shown, and not in the journal: {text:?}")));
-        let counts = shown.values();
-        counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
+    /// Law 16: see [`jobs`].
+    fn jobs(&self, faults: &mut Vec<String>) -> String {
+        let answers = self.leave(&mut Vec::new());
+        let yes = answers.iter().filter(|(_, yes)| **yes);
+        let yes = yes.map(|(about, _)| about.as_str());
+        let yes = yes.filter(|about| jobs::named(about).is_some()).collect();
+        jobs::judge(self.history, &yes, self.ledger, faults)
     }
 
     /// Laws 4 and 5 from outside: what the commands left behind.
@@ -233,11 +220,12 @@ impl Evidence<'_> {
     /// Law 13: what ran had leave, each question was answered once, and what was said first holds.
     fn questions(&self, faults: &mut Vec<String>) -> String {
         let answers = self.leave(faults);
-        let said = lock(&self.scene.said);
+        let people = lock(&self.scene.said);
         let ran: BTreeSet<&str> = self.ledger.lines().collect();
         for word in &ran {
-            let typed = word.starts_with("typed-") || word.starts_with("said-");
-            let yes = said
+            let typed = ["typed-", "said-", "cron-"];
+            let typed = typed.iter().any(|by_hand| word.starts_with(by_hand));
+            let yes = people
                 .get(*word)
                 .is_some_and(|said| said.contains(&Said::Yes));
             if !typed && !yes {
@@ -257,12 +245,19 @@ impl Evidence<'_> {
                 .as_str()
                 .unwrap_or_default();
             let update = query.strip_prefix("query-").and_then(|id| id.parse().ok());
+            let said = call.params["text"].as_str().unwrap_or_default();
+            if update.is_some_and(|update| self.user.strange.contains(&update)) {
+                if said.starts_with("Allowed") {
+                    faults.push(format!("somebody unknown pressed {query}: {said}"));
+                }
+                continue;
+            }
             let press = update.and_then(|update: i64| self.user.presses.get(&update));
             let Some((word, label)) = press else {
                 faults.push(format!("nobody pressed {query}"));
                 continue;
             };
-            let counted = match call.params["text"].as_str().unwrap_or_default() {
+            let counted = match said {
                 "Allowed once." => *label == "Allow once",
                 "Allowed for this session." => *label == "Allow for this session",
                 "Denied." => *label == "Deny",
@@ -305,7 +300,7 @@ impl Evidence<'_> {
                     leave.insert((*session, *call), allowed);
                 }
                 Record::Sought(asked) => {
-                    let word = word(&asked.question.arguments).unwrap_or_default();
+                    let word = subject(&asked.question.arguments).unwrap_or_default();
                     sought.insert(asked.approval, (asked.session, asked.call, word));
                 }
                 Record::Decided {
@@ -325,6 +320,11 @@ impl Evidence<'_> {
                         && leave.remove(&(run.session, run.call)) != Some(true)
                     {
                         faults.push(format!("step {seq}: {} had no leave", run.arguments));
+                    }
+                }
+                Record::JobAdded { session, job, .. } => {
+                    if leave.remove(&(*session, job.slot)) != Some(true) {
+                        faults.push(format!("step {seq}: job {job} had no leave"));
                     }
                 }
                 _ => {}
@@ -353,12 +353,6 @@ impl Evidence<'_> {
         lost.map(|text| format!("nobody was told: {text:?}"))
             .collect()
     }
-}
-
-/// A text without its marks and its formatting.
-fn bare(text: &str) -> String {
-    let text = text.replace(REPEATED, "").replace('`', "");
-    text.trim_start_matches("⚠️").trim().to_owned()
 }
 
 fn certainly_ran(life: &Life<'_>) -> bool {

@@ -44,6 +44,8 @@ struct State {
     calls: Vec<Call>,
     /// The messages that the bot has sent, by their number.
     sent: BTreeMap<i64, Sent>,
+    /// The messages as they were sent and as they became, in that order.
+    seen: Vec<Sent>,
     files: BTreeMap<String, Vec<u8>>,
     faults: Vec<Fault>,
     open: Vec<TcpStream>,
@@ -72,6 +74,8 @@ pub struct Call {
 pub struct Sent {
     /// The chat.
     pub chat: i64,
+    /// The topic of it.
+    pub thread: Option<i64>,
     /// Its number.
     pub id: i64,
     /// The words, without formatting.
@@ -143,17 +147,19 @@ impl BotApi {
         let data = &button
             .unwrap_or_else(|| panic!("{label} is not below {sent:?}"))
             .1;
+        let mut message = json!({
+            "reply_markup": { "inline_keyboard": [self.buttons(sent.id)] },
+            "message_id": sent.id,
+            "date": 1,
+            "chat": { "id": sent.chat, "type": kind(sent.chat) },
+            "text": sent.text,
+        });
+        in_topic(&mut message, sent.thread);
         self.push(json!({ "update_id": update, "callback_query": {
             "id": format!("query-{update}"),
             "from": { "id": user, "is_bot": false, "first_name": "Ann" },
             "chat_instance": "1",
-            "message": {
-                "reply_markup": { "inline_keyboard": [self.buttons(sent.id)] },
-                "message_id": sent.id,
-                "date": 1,
-                "chat": { "id": sent.chat, "type": "private" },
-                "text": sent.text,
-            },
+            "message": message,
             "data": data,
         }}));
     }
@@ -250,6 +256,19 @@ impl BotApi {
         sent.cloned().collect()
     }
 
+    /// What the bot shows in a topic of a chat, or outside of its topics, oldest first.
+    pub fn said_in(&self, chat: i64, thread: Option<i64>) -> Vec<Sent> {
+        let said = self.said(chat).into_iter();
+        said.filter(|sent| sent.thread == thread).collect()
+    }
+
+    /// Everything that was to be seen there, in its order, also what was changed later.
+    pub fn seen_in(&self, chat: i64, thread: Option<i64>) -> Vec<Sent> {
+        let state = self.shared.lock();
+        let here = |sent: &&Sent| (sent.chat, sent.thread) == (chat, thread);
+        state.seen.iter().filter(here).cloned().collect()
+    }
+
     /// Waits until the bot has said something in a chat that fits.
     pub fn wait_for_said(&self, chat: i64, fits: impl Fn(&str) -> bool) -> Sent {
         self.wait("what the bot is to say", |state| {
@@ -325,6 +344,25 @@ pub fn message(user: i64, text: &str) -> Value {
         "from": { "id": user, "is_bot": false, "first_name": "Ann" },
         "text": text,
     })
+}
+
+/// A message of a user in a group, or in a topic of it.
+pub fn group_message(chat: i64, thread: Option<i64>, user: i64, text: &str) -> Value {
+    let mut message = message(user, text);
+    message["chat"] = json!({ "id": chat, "type": kind(chat) });
+    in_topic(&mut message, thread);
+    message
+}
+
+fn kind(chat: i64) -> &'static str {
+    if chat < 0 { "supergroup" } else { "private" }
+}
+
+fn in_topic(message: &mut Value, thread: Option<i64>) {
+    if let Some(thread) = thread {
+        message["message_thread_id"] = json!(thread);
+        message["is_topic_message"] = json!(true);
+    }
 }
 
 impl Shared {
@@ -501,8 +539,14 @@ impl Shared {
         self.changed.notify_all();
         loop {
             let from = if state.ignore_offset { 0 } else { offset };
-            let updates = state.updates.iter().filter(|u| number(u) >= from);
-            let updates: Vec<Value> = updates.take(100).cloned().collect();
+            // As many as the real one gives: the lowest numbers, if not always in their order.
+            let mut numbers: Vec<i64> = state.updates.iter().map(number).collect();
+            numbers.retain(|number| *number >= from);
+            numbers.sort_unstable();
+            let last = numbers.get(99).copied().unwrap_or(i64::MAX);
+            let updates = state.updates.iter();
+            let updates = updates.filter(|update| (from..=last).contains(&number(update)));
+            let updates: Vec<Value> = updates.cloned().collect();
             let left = until.saturating_duration_since(Instant::now());
             if !updates.is_empty() || left.is_zero() || state.away {
                 return Value::Array(updates);
@@ -533,11 +577,13 @@ impl State {
                     chat: params["chat_id"]
                         .as_i64()
                         .ok_or_else(|| bad("chat not found"))?,
+                    thread: params["message_thread_id"].as_i64(),
                     id,
                     text: visible(params).map_err(|words| bad(&words))?,
                     source: params["text"].as_str().unwrap_or_default().to_owned(),
                     buttons: buttons(params),
                 };
+                self.seen.push(sent.clone());
                 self.sent.insert(id, sent);
                 Ok(json!({ "message_id": id, "something": ["of", "a", "later", "day"] }))
             }
@@ -562,6 +608,9 @@ impl State {
                     return Err(bad("message is not modified: it is the same"));
                 }
                 (sent.text, sent.buttons) = (text, buttons);
+                if method == "editMessageText" {
+                    self.seen.push(sent.clone());
+                }
                 Ok(json!({ "message_id": id }))
             }
             other => Err((404, format!("Not Found: method {other}"), None)),
