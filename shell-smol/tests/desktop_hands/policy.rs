@@ -127,6 +127,32 @@ fn no_button_is_down_after_the_daemon_was_killed() {
 }
 
 #[test]
+fn the_next_start_releases_what_nobody_was_left_to_release() {
+    let screen = Screen::new();
+    let server = wants("input.drag", LONG_DRAG);
+    let home = home_of(&server);
+    let (daemon, [companion, watcher]) = dragging(&home, &screen);
+    // As a service manager does that clears up: nobody sees another die.
+    for id in [daemon.0.id(), companion] {
+        crate::companion::send(id, Signal::STOP);
+    }
+    for id in [watcher, companion, daemon.0.id()] {
+        kill(id);
+        wait_gone("the daemon's family", id);
+    }
+    drop(daemon);
+    assert!(
+        screen.has_button_down(),
+        "else there is nothing to see here"
+    );
+    let options = ["--session", "another", "-e", "/status"];
+    let ended = turn(&home, &screen, &options).output();
+    let ended = Ended::of(ended.expect("the program"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!screen.has_button_down(), "{ended:?}");
+}
+
+#[test]
 fn a_person_stops_the_turn_and_its_drag() {
     let screen = Screen::new();
     let server = wants("input.drag", LONG_DRAG);
