@@ -3,15 +3,17 @@
 
 #[expect(dead_code, reason = "this bench makes nothing durable")]
 mod support;
+#[path = "../tests/support/xvfb.rs"]
+mod xvfb;
 
 use openpista_shell_smol::companion::Companion;
 use openpista_shell_smol::desktop::{Ask, Call, Done, End, Told};
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 use support::{Samples, head, ms, row, scratch};
+use xvfb::Xvfb;
 
 /// What ImageMagick shows: a desktop of flat areas, and the worst that a photo can be.
 const SHOWN: [(&str, &[&str]); 2] = [
@@ -35,9 +37,9 @@ const WINDOWS: &str = "rectangle 100,80 1200,900 fill #eeeeee rectangle 1100,300
 
 fn main() {
     head("desktop");
-    let (mut server, display) = server();
+    let server = Xvfb::of(1_920, 1_080);
     let environment = || {
-        let display = (OsString::from("DISPLAY"), OsString::from(&display));
+        let display = (OsString::from("DISPLAY"), OsString::from(server.display()));
         let path = std::env::var_os("PATH").map(|path| ("PATH".into(), path));
         std::iter::once(display).chain(path)
     };
@@ -57,7 +59,7 @@ fn main() {
         // It says that it failed when it has not.
         let mut shows = Command::new("display");
         shows
-            .env("DISPLAY", &display)
+            .env("DISPLAY", server.display())
             .args(["-window", "root"])
             .arg(&picture);
         shows.status().expect("ImageMagick is installed");
@@ -76,33 +78,6 @@ fn main() {
             row(&name, &took.text(), target);
         }
     }
-    // It may have ended by itself.
-    let _ = server.kill();
-    let _ = server.wait();
-}
-
-/// An X server of our own, and its display.
-fn server() -> (Child, String) {
-    let mut server = Command::new("Xvfb");
-    server.args([
-        "-displayfd",
-        "1",
-        "-nolisten",
-        "tcp",
-        "-screen",
-        "0",
-        "1920x1080x24",
-    ]);
-    server
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut server = server.spawn().expect("Xvfb is installed");
-    let mut number = String::new();
-    let mut told = BufReader::new(server.stdout.take().expect("it is piped"));
-    told.read_line(&mut number)
-        .expect("the server tells its number");
-    (server, format!(":{}", number.trim()))
 }
 
 /// The size of the picture, in bytes.

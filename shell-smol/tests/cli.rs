@@ -182,6 +182,7 @@ fn doctor_finds_a_fresh_home_sound() {
         "provider",
         "data dir",
         "workspace",
+        "guard",
         "database",
         "disk",
         "lock",

@@ -2,11 +2,14 @@
 
 mod support;
 
+use rustix::process::{Pid, Signal};
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 use support::bot_api::{BotApi, TOKEN};
-use support::program::{Ended, Home};
+use support::program::{Ended, Home, send, wait_until};
 use support::server::{Answer, Server};
 
 const KEY: &str = "sk-canary-key-0123456789";
@@ -329,6 +332,53 @@ fn only_the_greeting_is_taken_from_the_daemon() {
 }
 
 #[test]
+fn a_signal_while_something_is_waited_for_leaves_with_a_word_on_what_was_done() {
+    let bot = BotApi::start();
+    let home = Home::new();
+    fs::write(home.path().join("token"), TOKEN).unwrap();
+    let api = bot.url();
+    let mut terminal = home.at_terminal(&[
+        "init",
+        "--provider",
+        "builtin",
+        "--telegram-token-file",
+        "token",
+        "--telegram-api-url",
+        &api,
+    ]);
+    terminal.wait_for("Whom does it obey?");
+    let process = i32::try_from(terminal.id()).ok().and_then(Pid::from_raw);
+    rustix::process::kill_process(process.unwrap(), Signal::INT).unwrap();
+    let (status, shown) = terminal.end();
+    assert_eq!(status.code(), Some(130), "{shown:?}");
+    let said = shown
+        .lines()
+        .filter(|line| line.contains("openpistacrab: "));
+    assert_eq!(
+        said.collect::<Vec<_>>(),
+        ["openpistacrab: left; nothing was written"]
+    );
+    assert_eq!(files(&home), [""; 0]);
+
+    // Systemd takes its time.
+    let path = with_systemctl(&home, "touch called; exec sleep 5 > /dev/null 2>&1");
+    let mut command = home.program(&["init", "--yes", "--enable"]);
+    command.env("PATH", path);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let called = home.path().join("called");
+    wait_until("systemctl", || called.exists().then_some(()));
+    send(&child, Signal::INT);
+    let ended = Ended::awaited(child);
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert_eq!(
+        ended.err,
+        "openpistacrab: left; everything is written: openpistacrab doctor says what works\n"
+    );
+    assert_eq!(files(&home), ["config.toml"]);
+}
+
+#[test]
 fn what_is_typed_as_a_key_is_not_shown_and_the_terminal_comes_back() {
     let home = Home::new();
     let mut terminal = home.at_terminal(&["init", "--provider", "openai"]);
@@ -395,29 +445,30 @@ fn a_token_that_is_refused_stops_it_and_a_server_that_is_away_does_not() {
     assert_eq!(files(&home), ["config.toml", "telegram-token"]);
 }
 
+/// A PATH on which `systemctl` is this script, which is run in the home.
+fn with_systemctl(home: &Home, script: &str) -> OsString {
+    let folder = home.path().join("bin");
+    fs::create_dir(&folder).unwrap();
+    let fake = folder.join("systemctl");
+    fs::write(&fake, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = [folder].into_iter().chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).unwrap()
+}
+
 #[test]
 fn systemd_starts_this_program_with_this_configuration() {
     let home = Home::new();
     let log = home.path().join("called");
-    let folder = home.path().join("bin");
-    fs::create_dir(&folder).unwrap();
-    let fake = folder.join("systemctl");
-    fs::write(
-        &fake,
-        format!("#!/bin/sh\necho \"$@\" >> {}\n", log.display()),
-    )
-    .unwrap();
-    fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).unwrap();
+    let path = with_systemctl(&home, "echo \"$@\" >> called");
     let run = |options: &[&str]| {
         let words = [
             &["--data-dir", "my data", "init", "--yes", "--force"][..],
             options,
         ];
         let mut command = home.program(&words.concat());
-        let path = std::env::join_paths([folder.clone()].into_iter().chain(std::env::split_paths(
-            &std::env::var_os("PATH").unwrap_or_default(),
-        )));
-        Ended::of(command.env("PATH", path.unwrap()).output().unwrap())
+        Ended::of(command.env("PATH", &path).output().unwrap())
     };
     let told = run(&["--systemd"]);
     assert_sound(&told);

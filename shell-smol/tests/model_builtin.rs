@@ -284,6 +284,36 @@ fn every_result_is_reported_under_its_command() {
 }
 
 #[test]
+fn a_call_without_a_command_is_told_by_its_tool() {
+    let asked = |id: &str, tool: &str| ToolCall {
+        id: id.into(),
+        tool: tool.into(),
+        arguments: "{}".into(),
+    };
+    let denied = |id: &str| Message::Tool {
+        call_id: id.into(),
+        content: "denied, nothing ran: no".into(),
+        pictures: vec![],
+    };
+    let calls = vec![asked("a", "screen.capture"), asked("b", "worker.run")];
+    let messages = vec![
+        user("screen.capture {}"),
+        Message::Assistant {
+            text: String::new(),
+            calls,
+        },
+        denied("a"),
+        denied("b"),
+    ];
+    let shown = answer(&["screen.capture", "worker.run"], messages).text;
+    // As the person wrote it, and where they did not, as the provider knows it.
+    assert_eq!(
+        shown,
+        "`screen.capture` did not run: no.\n\n`worker_run` did not run: no."
+    );
+}
+
+#[test]
 fn a_message_that_arrives_meanwhile_is_answered_too() {
     let mut messages = vec![
         user("! one"),

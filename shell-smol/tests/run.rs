@@ -81,6 +81,19 @@ fn a_command_is_guarded_by_the_program_beside_ours_or_by_ours() {
     let mut command = home.command(alone.to_str().unwrap(), &["run", "-e", line]);
     let ended = Ended::of(output(&mut command));
     assert_eq!(ended.out, "alone\n", "{ended:?}");
+    let doctor = |program: &str| Ended::of(output(&mut home.command(program, &["doctor"]))).out;
+    let said = doctor(env!("CARGO_BIN_EXE_openpistacrab"));
+    assert!(said.contains("\nok     guard "), "{said}");
+    let said = doctor(alone.to_str().unwrap());
+    assert!(
+        said.contains("\nwarn   guard          there is no ") && said.contains("start later"),
+        "{said}"
+    );
+    let cure = "put openpista-guard beside openpistacrab, of the same version";
+    assert!(
+        said.contains(&format!("  warn   guard          {cure}\n")),
+        "{said}"
+    );
     // One that is no program of this version starts nothing, and says so.
     std::fs::write(home.path().join("openpista-guard"), "#!/bin/sh\nexit 2\n").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -88,6 +101,15 @@ fn a_command_is_guarded_by_the_program_beside_ours_or_by_ours() {
     let mut command = home.command(alone.to_str().unwrap(), &["run", "-e", line]);
     let ended = Ended::of(output(&mut command));
     assert!(ended.out.contains("its guard ended at once"), "{ended:?}");
+    let said = doctor(alone.to_str().unwrap());
+    assert!(
+        said.contains("\nfault  guard ") && !said.contains("system.run: "),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!("  fault  guard          {cure}\n")),
+        "{said}"
+    );
 }
 
 #[test]

@@ -5,9 +5,8 @@ mod support;
 
 use rustix::process::Signal;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
 use support::daemon::Daemon;
-use support::program::Home;
+use support::program::{Home, wait_until};
 use support::server::{Answer, Server};
 
 /// A server that answers everything, and what it was told as system prompt each time.
@@ -147,14 +146,6 @@ fn used(pid: &str) -> u64 {
     user.and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
 }
 
-fn wait_for(what: &str, mut look: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !look() {
-        assert!(began.elapsed() < Duration::from_secs(60), "no {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn a_runaway_guest_ends_with_the_daemon_also_when_that_is_killed() {
     let server = Server::start(|request| match request.last("tool") {
@@ -173,9 +164,11 @@ fn a_runaway_guest_ends_with_the_daemon_also_when_that_is_killed() {
     let daemon = Daemon::of(&home);
     let mut client = home.start(&["run", "--yes", "-e", "run away"]);
     // More than it takes to start and to compile.
-    wait_for("runaway", || host().is_some_and(|pid| used(&pid) > 100));
+    wait_until("a runaway", || {
+        host().filter(|pid| used(pid) > 100).map(drop)
+    });
     daemon.send(Signal::KILL);
-    wait_for("end of the host", || host().is_none());
+    wait_until("the end of the host", || host().is_none().then_some(()));
     let _ = client.kill();
     let _ = client.wait();
 }

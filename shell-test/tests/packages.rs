@@ -1,24 +1,11 @@
 //! What is packed is whole: a crate holds what it is compiled with, and what the Debian package takes
 //! from the tree is there. Both would else be noticed by whoever makes a release, or installs one.
 
+#[path = "support/workspace.rs"]
+mod workspace;
+
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
-fn cargo(arguments: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO"));
-    command
-        .args(arguments)
-        .args(["--offline", "--locked"])
-        .current_dir(root());
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "cargo {arguments:?}: {said}");
-    String::from_utf8(output.stdout).unwrap()
-}
+use workspace::{cargo, root};
 
 /// What a source file, named from its package's folder, takes in when it is compiled, named likewise.
 /// A path out of the package begins with `..`.

@@ -4,10 +4,13 @@
 //! going red. Rules look at tokens: comments, texts and what is under `#[cfg(test)]` do not count
 //! unless a rule says so.
 
+#[path = "support/workspace.rs"]
+mod workspace;
+
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use workspace::{cargo, root};
 
 /// The most lines of a file, tests and tables aside.
 const FILE_LINES: usize = 500;
@@ -409,13 +412,6 @@ fn no_blanket_allow(source: &Source) -> Vec<Broken> {
 
 // The tree.
 
-fn root() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent()
-        .expect("the package lies in the workspace")
-        .to_owned()
-}
-
 /// Every Rust file of the three packages, the fuzz targets included.
 fn tree() -> Vec<Source> {
     let root = root();
@@ -497,18 +493,6 @@ fn nothing_is_left_undone_or_ignored() {
 #[test]
 fn no_lint_is_allowed_wholesale() {
     hold(no_blanket_allow);
-}
-
-fn cargo(arguments: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO"));
-    command
-        .args(arguments)
-        .args(["--offline", "--locked"])
-        .current_dir(root());
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "cargo {arguments:?}: {said}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// What is wrong with the core's dependencies, as `cargo metadata` tells of them.

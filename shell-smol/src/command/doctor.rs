@@ -3,6 +3,7 @@
 //! It changes nothing: what does not exist yet is not made, only whether it could be.
 
 mod desktop;
+mod guard;
 mod provider;
 mod reach;
 mod sandboxes;
@@ -123,6 +124,7 @@ fn check(locations: &Locations, env: &Env, report: Report<'_>) -> Result<(), Err
             report(provider::check(&config))?;
             report(folder("data dir", &config.data_dir))?;
             report(workspace(&config))?;
+            report(guard::check())?;
             report(skills::check(&config))?;
             report(sandboxes::docker(&config))?;
             report(sandboxes::workers(&config))?;

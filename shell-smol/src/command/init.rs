@@ -7,6 +7,7 @@
 //! option's value, and never shown.
 
 mod ask;
+mod leave;
 mod model;
 mod place;
 mod service;
@@ -21,6 +22,7 @@ use crate::config::policy::{self, MODE_NAMES};
 use crate::config::{Config, Env, Locations};
 use crate::secret::Secret;
 use ask::Asker;
+use leave::Leaving;
 use place::{PRIVATE, put};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,9 @@ const MODES: [&str; 3] = [
     "  full       everything runs without asking",
     "  read-only  only tools that change nothing run",
 ];
+
+/// What is true of one who leaves when the files are there.
+const WRITTEN: &str = "left; everything is written: openpistacrab doctor says what works";
 
 /// The files for secrets, beside the configuration.
 const KEY_FILE: &str = "api-key";
@@ -78,6 +83,7 @@ impl Answers {
 /// When the person leaves, or nobody can be asked and too little is said, or something that was
 /// said cannot be, or a file cannot be written.
 pub fn run(locations: &Locations, env: &Env, options: &InitOptions) -> Result<ExitCode, Error> {
+    let leaving = Leaving::watch()?;
     let mut asker = match options.yes {
         true => None,
         false => Asker::at_terminal(),
@@ -88,10 +94,13 @@ pub fn run(locations: &Locations, env: &Env, options: &InitOptions) -> Result<Ex
         return print("Nothing was changed.\n");
     }
     let answers = setup.answers(locations, asker.as_mut())?;
-    let mut said = setup.write(&answers)?;
-    if let Some(service) = &answers.service {
-        said.push_str(&service.install()?);
-    }
+    let mut said = leaving.whole(WRITTEN, || {
+        let mut said = setup.write(&answers)?;
+        if let Some(service) = &answers.service {
+            said.push_str(&service.install()?);
+        }
+        Ok(said)
+    })?;
     said.push_str(&next(locations, &answers));
     print(&said)?;
     if let Some(service) = answers.service.filter(|service| service.enable) {

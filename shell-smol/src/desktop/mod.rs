@@ -28,6 +28,8 @@ pub const SMALL_BYTES: usize = 1_000_000;
 pub enum Ask {
     /// Which tools are there? Answered by [`Told::Abilities`].
     Abilities,
+    /// Release what programs hold down: whoever pressed it is gone. It is not answered.
+    Release,
     /// Do this. Answered by [`Told::Ended`].
     Call(Call),
     /// End the call of this number early; its end still comes.

@@ -55,6 +55,7 @@ pub(crate) fn main() -> ExitCode {
     while let Some(ask) = served.hear() {
         let job = match ask {
             Ask::Abilities => Job::Abilities,
+            Ask::Release => Job::Release,
             Ask::Call(call) => {
                 let stop = Stop::default();
                 running = Some((call.id, stop.clone()));
@@ -84,6 +85,7 @@ pub(crate) fn main() -> ExitCode {
 /// What the worker does next.
 enum Job {
     Abilities,
+    Release,
     Call(Call, Stop),
 }
 
@@ -92,6 +94,10 @@ fn work(jobs: &Receiver<Job>, voice: &Voice) {
     for job in jobs {
         let told = match job {
             Job::Abilities => Told::Abilities(abilities()),
+            Job::Release => {
+                hands::release_leftovers();
+                continue;
+            }
             Job::Call(call, stop) => {
                 let asked = Asked {
                     until: Instant::now() + Duration::from_millis(call.timeout_ms),

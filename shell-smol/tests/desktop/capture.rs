@@ -1,6 +1,7 @@
 //! `screen.capture`, against pictures that ImageMagick shows and reads.
 
 use crate::rig::{Display, Eyes, pattern, pixels};
+use crate::support::program::wait_until;
 use openpista_shell_smol::desktop::{End, Shot};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
@@ -95,7 +96,7 @@ fn a_window_is_captured_by_its_title() {
     let mut eyes = Eyes::of(&display);
     let wanted = pixels(&shown, None);
     // It is drawn some time after it is there.
-    let shot = crate::rig::eventually("the pattern", || {
+    let shot = wait_until("the pattern", || {
         let shot = capture(&mut eyes, &json!({ "window": "a PATTERN" }));
         (pixels(&shot.path, None) == wanted).then_some(shot)
     });

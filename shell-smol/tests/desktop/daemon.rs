@@ -56,7 +56,7 @@ fn a_turn_shows_where_the_picture_is() {
         PROGRAM.as_ref(),
         &["run", "-e", "screen.capture {}"],
     );
-    assert!(said.contains("did not run"), "{said}");
+    assert!(said.contains("`screen.capture` did not run"), "{said}");
 }
 
 #[test]

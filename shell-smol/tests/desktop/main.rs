@@ -8,3 +8,5 @@ mod rig;
 #[path = "../support/mod.rs"]
 mod support;
 mod telegram;
+#[path = "../support/xvfb.rs"]
+mod xvfb;

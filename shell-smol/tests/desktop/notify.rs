@@ -1,6 +1,8 @@
 //! `system.notify`, to a notification daemon over a D-Bus of the test's own.
 
-use crate::rig::{Display, Eyes, Running, eventually};
+use crate::rig::{Display, Eyes};
+use crate::support::program::wait_until;
+use crate::xvfb::Running;
 use openpista_shell_smol::desktop::End;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -38,7 +40,7 @@ fn a_notification_is_shown_as_it_was_said() {
     let mut display = Display::new(640, 480);
     let _bus = bus(&mut display);
     display.start("dunst", &[]);
-    eventually("dunst", || {
+    wait_until("dunst", || {
         let asked = display
             .command("dunstctl")
             .arg("count")
@@ -59,7 +61,7 @@ fn a_notification_is_shown_as_it_was_said() {
     let done = eyes.done(NAME, &arguments);
     assert!(done.text.starts_with("shown"), "{}", done.text);
     display.run("dunstctl", &["close-all"]);
-    let told = eventually("the history", || {
+    let told = wait_until("the history", || {
         let told = display.run("dunstctl", &["history"]);
         let told: Value = serde_json::from_slice(&told.stdout).ok()?;
         let first = told["data"][0][0].clone();

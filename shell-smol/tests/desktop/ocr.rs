@@ -1,6 +1,7 @@
 //! `screen.ocr`, of what xterm shows.
 
-use crate::rig::{Display, Eyes, eventually};
+use crate::rig::{Display, Eyes};
+use crate::support::program::wait_until;
 use openpista_shell_smol::desktop::End;
 use serde_json::json;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -30,7 +31,7 @@ fn a_sentence_is_read_where_it_stands() {
     write(&mut display, SENTENCE);
     let window = display.window("Sentence");
     let mut eyes = Eyes::of(&display);
-    let line = eventually("the sentence", || {
+    let line = wait_until("the sentence", || {
         let done = eyes.done(NAME, &json!({}));
         let line = done.text.lines().find(|line| line.contains(SENTENCE));
         line.map(str::to_owned)
@@ -127,7 +128,7 @@ fn an_engine_that_does_not_end_is_killed() {
     display.set("PATH", display.dir.path().to_owned());
     let noted = display.dir.path().join("engine");
     let engine = || {
-        let pid = eventually("the engine", || {
+        let pid = wait_until("the engine", || {
             let pid = std::fs::read_to_string(&noted).ok()?;
             (pid.ends_with('\n')).then_some(pid)
         });

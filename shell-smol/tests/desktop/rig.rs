@@ -1,88 +1,40 @@
 //! A display of the test's own, programs that show things on it, and the companion that looks.
 
+use crate::support::program::wait_until;
+use crate::xvfb::{Running, Xvfb};
 use openpista_shell_smol::companion::Companion;
 use openpista_shell_smol::desktop::{Ability, Ask, Call, Done, End, Told};
 use serde_json::Value;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// How long a test waits for something that is certain to come.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it looks.
-const LOOK: Duration = Duration::from_millis(50);
-
-/// Tries until it comes out.
-pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = attempt() {
-            return found;
-        }
-        assert!(Instant::now() < until, "{what} did not come");
-        thread::sleep(LOOK);
-    }
-}
-
-/// A program that ends with the test.
-pub(crate) struct Running(pub(crate) Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use std::process::{Command, Output, Stdio};
 
 /// An X server without a screen to look at, and an environment in which programs find it.
 pub(crate) struct Display {
     // Programs first: they end before their display does.
     programs: Vec<Running>,
-    _server: Running,
+    _server: Xvfb,
     pub(crate) dir: tempfile::TempDir,
     /// What every program gets.
     pub(crate) environment: Vec<(OsString, OsString)>,
 }
 
 impl Display {
-    /// Starts a server of this size, which chooses a number that is free.
+    /// One of this size.
     pub(crate) fn new(width: u32, height: u32) -> Display {
-        let mut server = Command::new("Xvfb");
-        server.args([
-            "-displayfd",
-            "1",
-            "-nolisten",
-            "tcp",
-            "-noreset",
-            "-screen",
-            "0",
-        ]);
-        server.arg(format!("{width}x{height}x24"));
-        server.stdin(Stdio::null()).stderr(Stdio::null());
-        let mut server = server
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("Xvfb is installed");
-        let mut number = String::new();
-        let mut told = BufReader::new(server.stdout.take().expect("it is piped"));
-        told.read_line(&mut number)
-            .expect("the server tells its number");
+        let server = Xvfb::of(width, height);
         let dir = tempfile::tempdir().expect("a directory");
         let pair = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
         let path = std::env::var("PATH").expect("there is a PATH");
         let home = dir.path().to_str().expect("a plain path");
         Display {
             programs: Vec::new(),
-            _server: Running(server),
             environment: vec![
-                pair("DISPLAY", &format!(":{}", number.trim())),
+                pair("DISPLAY", server.display()),
                 pair("PATH", &path),
                 pair("HOME", home),
             ],
+            _server: server,
             dir,
         }
     }
@@ -127,7 +79,7 @@ impl Display {
     /// Starts a window manager, and waits until it manages.
     pub(crate) fn manage(&mut self) {
         self.start("openbox", &[]);
-        eventually("the window manager", || {
+        wait_until("the window manager", || {
             let asked = self
                 .command("xprop")
                 .args(["-root", "_NET_SUPPORTING_WM_CHECK"])

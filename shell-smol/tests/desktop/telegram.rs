@@ -1,8 +1,9 @@
 //! A picture on its way to a chat.
 
-use crate::rig::{Display, eventually, pattern, pixels};
+use crate::rig::{Display, pattern, pixels};
 use crate::support::bot_api::{BotApi, Call, TOKEN};
 use crate::support::daemon::{CONFIG, Daemon};
+use crate::support::program::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::read_to_string;
 use std::path::Path;
@@ -98,14 +99,14 @@ fn a_companion_is_kept_and_one_that_died_is_replaced() {
     assert_eq!(look(2), first, "it is kept");
     let pid = Pid::from_raw(first[0]).expect("a process");
     kill_process(pid, Signal::KILL).expect("it is ours");
-    eventually("its end", || {
+    wait_until("its end", || {
         companions(daemon.pid()).is_empty().then_some(())
     });
     let second = look(3);
     assert!(second.len() == 1 && second != first, "{second:?}");
     daemon.stop();
     let there = Path::new("/proc").join(second[0].to_string());
-    eventually("its end with the daemon's", || {
+    wait_until("its end with the daemon's", || {
         (!there.join("exe").exists()).then_some(())
     });
 }

@@ -1,13 +1,19 @@
 //! The companion, spoken to as the daemon does.
 
-use crate::display::{Screen, wait_for};
+use crate::display::{Editor, Screen};
+use crate::support::program::wait_until;
 use openpista_shell_smol::companion::Companion;
 use openpista_shell_smol::desktop::{Ability, Ask, Call, End, Told};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::json;
 use std::ffi::OsString;
 use std::path::Path;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_openpista-desktop");
+
+/// What `input.drag` needs ten seconds for.
+pub(crate) const LONG_DRAG: &str =
+    r#"{"from":{"x":150,"y":150},"to":{"x":450,"y":350},"duration_ms":10000}"#;
 
 /// A companion on a screen, for one session.
 pub(crate) struct Hands {
@@ -97,12 +103,25 @@ impl Hands {
 
     /// The process that watches over it, which it starts with its first call.
     pub(crate) fn watcher(&self) -> u32 {
-        wait_for("the watcher", || child_of(self.id()))
+        wait_until("the watcher", || child_of(self.id()))
     }
 
     fn say(&self, ask: &Ask) {
         smol::block_on(self.companion.say(ask)).expect("the companion lives");
     }
+}
+
+/// In the middle of typing a long text for which codes are lent: who types, where, and what.
+pub(crate) fn typing(screen: &Screen) -> (Hands, Editor, String) {
+    let map = screen.key_map();
+    let editor = Editor::open(screen);
+    let mut hands = Hands::on(screen);
+    hands.done("input.click", r#"{"x":200,"y":200}"#);
+    let lines = "Wörld_漢字\n".repeat(200);
+    hands.begin("input.type", &json!({ "text": lines }).to_string());
+    wait_until("a line", || editor.lines().contains('字').then_some(()));
+    assert_ne!(screen.key_map(), map);
+    (hands, editor, lines)
 }
 
 /// A child of a process, by the system's account.
@@ -131,7 +150,7 @@ pub(crate) fn send(id: u32, signal: Signal) {
 
 /// Waits until a process is gone, or is a zombie that nobody has reaped yet.
 pub(crate) fn wait_gone(what: &str, id: u32) {
-    wait_for(&format!("the end of {what}"), || {
+    wait_until(&format!("the end of {what}"), || {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         (test_kill_process(pid(id)).is_err() || stat.contains(") Z ")).then_some(())
     });

@@ -1,44 +1,17 @@
 //! A display, and the witnesses of what happens on it.
 
+use crate::support::program::wait_until;
+use crate::xvfb::{Running, Xvfb};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 use x11rb::connection::Connection;
 use x11rb::protocol::xproto::{ConnectionExt as _, KeyButMask};
 use x11rb::rust_connection::RustConnection;
 
-/// How long a test waits for something that is certain to come.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Waits until it is there.
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// A program that ends with the test.
-pub(crate) struct Running(pub(crate) Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A screen that nobody looks at.
 pub(crate) struct Screen {
-    _server: Running,
-    name: String,
+    server: Xvfb,
     own: RustConnection,
 }
 
@@ -50,44 +23,20 @@ impl Screen {
 
     /// One of this size.
     pub(crate) fn of(width: u32, height: u32) -> Screen {
-        let mut server = Command::new("Xvfb")
-            .args([
-                "-displayfd",
-                "1",
-                "-screen",
-                "0",
-                &format!("{width}x{height}x24"),
-                "-nolisten",
-                "tcp",
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("Xvfb: install xvfb");
-        let said = server.stdout.take().expect("a pipe");
-        let server = Running(server);
-        let mut number = String::new();
-        let read = BufReader::new(said).read_line(&mut number);
-        read.expect("the number of the display");
-        let name = format!(":{}", number.trim());
-        let (own, _) = x11rb::connect(Some(&name)).expect("a display");
-        Screen {
-            _server: server,
-            name,
-            own,
-        }
+        let server = Xvfb::of(width, height);
+        let (own, _) = x11rb::connect(Some(server.display())).expect("a display");
+        Screen { server, own }
     }
 
     /// What DISPLAY is set to.
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        self.server.display()
     }
 
     /// A program on this screen.
     pub(crate) fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(program);
-        command.args(args).env("DISPLAY", &self.name);
+        command.args(args).env("DISPLAY", self.name());
         command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command
@@ -147,7 +96,7 @@ impl Screen {
 
     /// The same as XKB has it, in words of `xkbcomp`.
     pub(crate) fn xkb_map(&self) -> String {
-        let mut command = self.command("xkbcomp", &["-xkb", &self.name, "-"]);
+        let mut command = self.command("xkbcomp", &["-xkb", self.name(), "-"]);
         let output = command.stdout(Stdio::piped()).output();
         let output = output.expect("xkbcomp: install x11-xkb-utils");
         String::from_utf8(output.stdout).expect("text")
@@ -181,7 +130,7 @@ impl Window {
             _xev: Running(xev.expect("xev: install x11-utils")),
             log,
         };
-        wait_for("the window of xev", || {
+        wait_until("the window of xev", || {
             window.text().contains("MapNotify").then_some(())
         });
         window
@@ -205,7 +154,7 @@ impl Window {
 
     /// Waits for an event, and gives all until then.
     pub(crate) fn wait_for(&self, event: &str) -> Vec<String> {
-        wait_for(event, || {
+        wait_until(event, || {
             let events = self.events();
             let found = events.iter().any(|one| one.starts_with(event));
             found.then_some(events)
@@ -259,7 +208,7 @@ impl Editor {
             _xterm: Running(xterm.expect("xterm: install xterm")),
             dir,
         };
-        wait_for("a shell in xterm", || {
+        wait_until("a shell in xterm", || {
             editor.file("ready").exists().then_some(())
         });
         editor
@@ -272,7 +221,7 @@ impl Editor {
     /// What was typed, when the file was ended by Ctrl+D.
     pub(crate) fn saved(&self) -> String {
         let saved = self.file("saved");
-        wait_for("the end of the text", || saved.exists().then_some(()));
+        wait_until("the end of the text", || saved.exists().then_some(()));
         read(&saved)
     }
 

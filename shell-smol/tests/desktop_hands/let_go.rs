@@ -1,24 +1,22 @@
 //! Nothing stays down, whoever dies.
 
-use crate::companion::{Hands, child_of, kill, send, wait_gone};
-use crate::display::{Editor, Screen, wait_for};
+use crate::companion::{Hands, LONG_DRAG, child_of, kill, send, typing, wait_gone};
+use crate::display::Screen;
+use crate::support::program::wait_until;
 use rustix::process::Signal;
-use serde_json::json;
-
-const LONG_DRAG: &str = r#"{"from":{"x":150,"y":150},"to":{"x":450,"y":350},"duration_ms":10000}"#;
 
 /// In the middle of a drag.
 fn dragging(screen: &Screen) -> Hands {
     let mut hands = Hands::on(screen);
     hands.begin("input.drag", LONG_DRAG);
-    wait_for("a button that is down", || {
+    wait_until("a button that is down", || {
         screen.has_button_down().then_some(())
     });
     hands
 }
 
 fn wait_until_up(screen: &Screen) {
-    wait_for("all buttons up", || {
+    wait_until("all buttons up", || {
         (!screen.has_button_down()).then_some(())
     });
 }
@@ -83,15 +81,9 @@ fn after_the_watcher_is_killed() {
 fn lent_codes_are_taken_back_when_the_companion_is_killed() {
     let screen = Screen::new();
     let map = screen.key_map();
-    let editor = Editor::open(&screen);
-    let mut hands = Hands::on(&screen);
-    hands.done("input.click", r#"{"x":200,"y":200}"#);
-    let lines = "Wörld_漢字\n".repeat(200);
-    hands.begin("input.type", &json!({ "text": lines }).to_string());
-    wait_for("a line", || editor.lines().contains('字').then_some(()));
-    assert_ne!(screen.key_map(), map);
+    let (hands, _editor, _) = typing(&screen);
     kill(hands.id());
-    wait_for("the layout as it was", || {
+    wait_until("the layout as it was", || {
         (screen.key_map() == map).then_some(())
     });
     assert_eq!(screen.keys_down(), [0; 0]);

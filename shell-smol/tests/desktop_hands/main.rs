@@ -19,3 +19,5 @@ mod let_go;
 mod policy;
 mod stop;
 mod typing;
+#[path = "../support/xvfb.rs"]
+mod xvfb;

@@ -1,9 +1,10 @@
 //! Nothing moves without permission, and nothing stays down when the daemon is killed.
 
-use crate::companion::{child_of, kill, wait_gone};
-use crate::display::{Running, Screen, wait_for};
-use crate::support::program::{Ended, Home, send};
+use crate::companion::{LONG_DRAG, child_of, kill, wait_gone};
+use crate::display::Screen;
+use crate::support::program::{Ended, Home, send, wait_until};
 use crate::support::server::{Answer, Server};
+use crate::xvfb::Running;
 use rustix::process::Signal;
 use std::process::{Command, Stdio};
 
@@ -80,14 +81,12 @@ fn what_a_model_is_told_of_them_is_there_only_where_there_is_a_display() {
     assert_eq!(offered(false), 0);
 }
 
-const LONG_DRAG: &str = r#"{"from":{"x":150,"y":150},"to":{"x":450,"y":350},"duration_ms":10000}"#;
-
 /// The daemon in the middle of a drag: it, its companion and the watcher.
 fn dragging(home: &Home, screen: &Screen) -> (Running, [u32; 2]) {
     let mut command = turn(home, screen, &["--yes", "-e", "do it"]);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let daemon = Running(command.spawn().expect("the program"));
-    wait_for("a button that is down", || {
+    wait_until("a button that is down", || {
         screen.has_button_down().then_some(())
     });
     let companion = child_of(daemon.0.id()).expect("the companion");
@@ -96,7 +95,7 @@ fn dragging(home: &Home, screen: &Screen) -> (Running, [u32; 2]) {
 }
 
 fn all_is_let_go(screen: &Screen, others: [u32; 2]) {
-    wait_for("all buttons up", || {
+    wait_until("all buttons up", || {
         (!screen.has_button_down()).then_some(())
     });
     for id in others {
@@ -128,6 +127,32 @@ fn no_button_is_down_after_the_daemon_was_killed() {
 }
 
 #[test]
+fn the_next_start_releases_what_nobody_was_left_to_release() {
+    let screen = Screen::new();
+    let server = wants("input.drag", LONG_DRAG);
+    let home = home_of(&server);
+    let (daemon, [companion, watcher]) = dragging(&home, &screen);
+    // As a service manager does that clears up: nobody sees another die.
+    for id in [daemon.0.id(), companion] {
+        crate::companion::send(id, Signal::STOP);
+    }
+    for id in [watcher, companion, daemon.0.id()] {
+        kill(id);
+        wait_gone("the daemon's family", id);
+    }
+    drop(daemon);
+    assert!(
+        screen.has_button_down(),
+        "else there is nothing to see here"
+    );
+    let options = ["--session", "another", "-e", "/status"];
+    let ended = turn(&home, &screen, &options).output();
+    let ended = Ended::of(ended.expect("the program"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!screen.has_button_down(), "{ended:?}");
+}
+
+#[test]
 fn a_person_stops_the_turn_and_its_drag() {
     let screen = Screen::new();
     let server = wants("input.drag", LONG_DRAG);
@@ -135,7 +160,7 @@ fn a_person_stops_the_turn_and_its_drag() {
     let mut command = turn(&home, &screen, &["--yes", "-e", "do it"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let program = command.spawn().expect("the program");
-    wait_for("a button that is down", || {
+    wait_until("a button that is down", || {
         screen.has_button_down().then_some(())
     });
     send(&program, Signal::INT);

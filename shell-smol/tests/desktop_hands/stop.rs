@@ -1,11 +1,8 @@
 //! A call is stopped between two events: by the daemon, and by the person at the keyboard.
 
-use crate::companion::Hands;
+use crate::companion::{Hands, LONG_DRAG, typing};
 use crate::display::{Editor, Screen, Window};
 use openpista_shell_smol::desktop::End;
-use serde_json::json;
-
-const LONG_DRAG: &str = r#"{"from":{"x":150,"y":150},"to":{"x":450,"y":350},"duration_ms":10000}"#;
 
 fn stopped(end: End) -> String {
     match end {
@@ -37,12 +34,7 @@ fn a_drag_stops_where_it_is_and_lets_go() {
 fn typing_stops_in_the_middle() {
     let screen = Screen::new();
     let map = screen.key_map();
-    let editor = Editor::open(&screen);
-    let mut hands = Hands::on(&screen);
-    hands.done("input.click", r#"{"x":200,"y":200}"#);
-    let lines = "Wörld_漢字\n".repeat(200);
-    hands.begin("input.type", &json!({ "text": lines }).to_string());
-    crate::display::wait_for("a line", || editor.lines().contains('字').then_some(()));
+    let (mut hands, editor, lines) = typing(&screen);
     hands.stop();
     stopped(hands.end());
     assert_eq!(screen.keys_down(), [0; 0]);

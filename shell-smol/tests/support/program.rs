@@ -273,7 +273,8 @@ pub fn wait_for_end_of(pid: &str) {
     });
 }
 
-fn wait_until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+/// Waits until it is there, which is certain to come.
+pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {

@@ -18,7 +18,7 @@ const ABILITIES: &[(&str, &[&str])] = &[
     ),
     (
         "system.run: the model's commands",
-        &["configuration", "workspace", "bash"],
+        &["configuration", "workspace", "guard", "bash"],
     ),
     (
         "start: the daemon, and the schedule",

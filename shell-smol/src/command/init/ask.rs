@@ -1,5 +1,6 @@
 //! Questions at the terminal. Ctrl-C and Ctrl-D leave, from every one.
 
+use super::leave::NOTHING;
 use crate::command::Error;
 use crate::secret::Secret;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -118,7 +119,7 @@ impl Asker {
 }
 
 fn left() -> Error {
-    Error::left("left; nothing was written")
+    Error::left(NOTHING)
 }
 
 fn lost(error: &dyn std::fmt::Display) -> Error {

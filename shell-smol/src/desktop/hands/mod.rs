@@ -7,7 +7,8 @@
 //! holds a modifier it waits, so that what it types does not become a shortcut.
 //!
 //! However it ends, nothing stays down: [`held`] releases in this process, and [`watch`] when this
-//! process was killed. When both were killed in the same moment, the next one releases first of all.
+//! process was killed. When both were killed in the same moment, the daemon has the next one release
+//! what is down ([`release_leftovers`]) as soon as it starts.
 
 mod call;
 mod held;
@@ -69,6 +70,16 @@ pub(super) fn offers() -> Vec<Ability> {
 /// The tool is one of these.
 pub(super) fn has(tool: &str) -> bool {
     tool.starts_with("input.")
+}
+
+/// Releases what another companion left down that was killed together with its watcher.
+pub(super) fn release_leftovers() {
+    // It does not tell there what is down, and asks the person when it is opened.
+    if cfg!(target_os = "macos") {
+        return;
+    }
+    // Where there is no display, nothing is down; of another fault the first call tells.
+    let _ = Device::open(None).and_then(|mut device| device.release_leftovers());
 }
 
 /// Does a call. After a fault of the display both it and the watcher are opened anew: what this end

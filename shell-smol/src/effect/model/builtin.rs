@@ -86,17 +86,22 @@ fn wishes(text: &str) -> Vec<Wish<'_>> {
         .collect()
 }
 
-/// The wishes by the names under which the request offers their tools; providers allow no dots in
-/// names. Else the tool that it does not offer.
-fn named<'a>(request: &'a Value, wishes: &[Wish<'a>]) -> Result<Vec<Wish<'a>>, &'a str> {
+/// Both mean the same tool: providers allow no dots in names.
+fn same_name(one: &str, other: &str) -> bool {
     let letters =
         |name: &str| -> String { name.chars().filter(char::is_ascii_alphanumeric).collect() };
+    letters(one) == letters(other)
+}
+
+/// The wishes by the names under which the request offers their tools. Else the tool that it does not
+/// offer.
+fn named<'a>(request: &'a Value, wishes: &[Wish<'a>]) -> Result<Vec<Wish<'a>>, &'a str> {
     let offered = request["tools"].as_array().map_or(&[][..], Vec::as_slice);
     let find = |(tool, arguments): &Wish<'a>| {
         let mut names = offered
             .iter()
             .filter_map(|tool| tool["function"]["name"].as_str());
-        let name = names.find(|name| letters(name) == letters(tool));
+        let name = names.find(|name| same_name(name, tool));
         name.map(|name| (name, arguments.clone())).ok_or(*tool)
     };
     wishes.iter().map(find).collect()

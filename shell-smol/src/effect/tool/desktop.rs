@@ -76,9 +76,10 @@ struct Shared {
 }
 
 impl Desktop {
-    /// Looks once for what can be offered.
+    /// Looks once for what can be offered. Whoever used the desktop before is gone: what they still
+    /// hold down comes up first.
     pub fn new(config: DesktopConfig) -> Desktop {
-        let abilities = survey(&config).unwrap_or_default();
+        let abilities = ask(&config, &[Ask::Release, Ask::Abilities]).unwrap_or_default();
         let specs = abilities.into_iter().filter_map(|one| one.offer.ok());
         Desktop(Arc::new(Shared {
             specs: specs.collect(),
@@ -297,13 +298,20 @@ pub fn no_display() -> Option<Lack> {
 /// # Errors
 /// Why nothing can, and what to do about it.
 pub fn survey(config: &DesktopConfig) -> Result<Vec<Ability>, Lack> {
+    ask(config, &[Ask::Abilities])
+}
+
+/// Starts a companion for these questions alone, the last of which is for its abilities.
+fn ask(config: &DesktopConfig, questions: &[Ask]) -> Result<Vec<Ability>, Lack> {
     if let Some(lack) = no_display() {
         return Err(lack);
     }
     let asked = async {
         let mut companion = start(config).await?;
         let both = async {
-            companion.say(&Ask::Abilities).await?;
+            for question in questions {
+                companion.say(question).await?;
+            }
             loop {
                 if let Told::Abilities(abilities) = companion.hear().await? {
                     return Ok(abilities);

@@ -56,7 +56,7 @@ pub(super) const HOLD: &str = "--hold";
 pub(super) const INIT: &str = "--init";
 
 /// The name of the guard's program, and that by which it goes in lists of processes.
-pub(super) const NAME: &str = "openpista-guard";
+pub const NAME: &str = "openpista-guard";
 
 /// How long a command may take to end after SIGTERM.
 pub(super) const GRACE: Duration = Duration::from_millis(500);

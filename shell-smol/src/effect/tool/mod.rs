@@ -19,6 +19,7 @@ use crate::secret::Secrets;
 use openpista_core::effect::tool::{RunTool, ToolFault};
 use openpista_core::effect::{Chunk, Outcome};
 use openpista_core::message::ToolSpec;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// What tools are built from.
@@ -92,6 +93,18 @@ impl Tools {
                 message: format!("there is no tool `{}` here and now", run.tool),
             }),
         })
+    }
+}
+
+/// What a value of an argument is, for an error to say.
+pub(in crate::effect) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
     }
 }
 

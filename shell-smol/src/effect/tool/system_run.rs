@@ -6,7 +6,7 @@
 
 use super::guarded::{self, Bounds, NotRun};
 use super::process::{Launch, What};
-use super::{Shell, ToolConfig};
+use super::{Shell, ToolConfig, kind};
 use crate::effect::Stop;
 use openpista_core::effect::tool::{Ran, RunTool, ToolFault};
 use openpista_core::effect::{Chunk, Recovery};
@@ -158,17 +158,6 @@ impl Arguments {
 
 fn wrong<T>(message: String) -> Result<T, ToolFault> {
     Err(ToolFault::Arguments { message })
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }
 
 /// Runs one command to its end. Dropping the future ends the command too.

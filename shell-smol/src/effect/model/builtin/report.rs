@@ -1,6 +1,6 @@
 //! What the tools of a turn gave, for the person to read.
 
-use super::{content, is};
+use super::{content, is, plain, same_name};
 use serde_json::Value;
 
 /// Every result in the turn's messages, in order; empty when there is none.
@@ -8,11 +8,11 @@ pub(super) fn of_turn(turn: &[Value]) -> String {
     let results: Vec<&Value> = turn.iter().filter(|message| is("tool")(message)).collect();
     let alone = results.len() == 1;
     let report = |result: &&Value| {
-        let command = command_of(turn, &result["tool_call_id"]);
-        let report = of_result(content(result), &command);
-        match alone || report.names_command {
+        let subject = subject(turn, &result["tool_call_id"]);
+        let report = of_result(content(result), &subject);
+        match alone || report.names_subject {
             true => report.text,
-            false => format!("{}:\n\n{}", inline(&command), report.text),
+            false => format!("{}:\n\n{}", inline(&subject), report.text),
         }
     };
     results.iter().map(report).collect::<Vec<_>>().join("\n\n")
@@ -20,37 +20,45 @@ pub(super) fn of_turn(turn: &[Value]) -> String {
 
 struct Report {
     text: String,
-    /// The text says which command it is about.
-    names_command: bool,
+    /// The text says what it is about.
+    names_subject: bool,
 }
 
-/// The command of the call with this id.
-fn command_of(turn: &[Value], id: &Value) -> String {
+/// What the call with this id is about: its command, else its tool, as the person wrote it.
+fn subject(turn: &[Value], id: &Value) -> String {
     let calls = turn
         .iter()
         .filter_map(|message| message["tool_calls"].as_array());
     let call = calls.flatten().find(|call| call["id"] == *id);
-    let arguments = call.and_then(|call| call["function"]["arguments"].as_str());
-    let arguments: Value =
-        arguments.map_or(Value::Null, |a| serde_json::from_str(a).unwrap_or_default());
+    let function = call.map_or(&Value::Null, |call| &call["function"]);
+    let arguments = function["arguments"].as_str().unwrap_or_default();
+    let arguments: Value = serde_json::from_str(arguments).unwrap_or_default();
+    let tool = || {
+        let tool = function["name"].as_str().unwrap_or("a call");
+        let asked = turn.iter().filter(|message| is("user")(message));
+        let mut named = asked.filter_map(|message| plain::call(content(message)));
+        named
+            .find(|(name, _)| same_name(name, tool))
+            .map_or(tool, |(name, _)| name)
+    };
     arguments["command"]
         .as_str()
-        .unwrap_or("the call")
+        .unwrap_or_else(tool)
         .to_owned()
 }
 
-fn of_result(result: &str, command: &str) -> Report {
+fn of_result(result: &str, subject: &str) -> Report {
     let Some(ran) = Ran::parse(result) else {
         return Report {
-            text: sentence(&inline(command), result),
-            names_command: true,
+            text: sentence(&inline(subject), result),
+            names_subject: true,
         };
     };
     let fine = ran.exit == "exit code: 0";
     if fine && ran.stdout.is_empty() && ran.stderr.is_empty() {
         return Report {
-            text: format!("{} is done and printed nothing.", inline(command)),
-            names_command: true,
+            text: format!("{} is done and printed nothing.", inline(subject)),
+            names_subject: true,
         };
     }
     let mut parts = Vec::new();
@@ -65,7 +73,7 @@ fn of_result(result: &str, command: &str) -> Report {
     }
     Report {
         text: parts.join("\n\n"),
-        names_command: false,
+        names_subject: false,
     }
 }
 

@@ -2,6 +2,7 @@
 //! the operator set.
 
 use super::DockerConfig;
+use crate::effect::tool::kind;
 use openpista_core::effect::sandbox::SandboxFault;
 use serde_json::{Map, Value, json};
 use std::path::{Component, Path, PathBuf};
@@ -381,17 +382,6 @@ impl Fields {
 fn wrong(message: impl Into<String>) -> SandboxFault {
     SandboxFault::Arguments {
         message: message.into(),
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
     }
 }
 
