@@ -322,10 +322,10 @@ impl Evidence<'_> {
                         faults.push(format!("step {seq}: {} had no leave", run.arguments));
                     }
                 }
-                Record::JobAdded { session, job, .. } => {
-                    if leave.remove(&(*session, job.slot)) != Some(true) {
-                        faults.push(format!("step {seq}: job {job} had no leave"));
-                    }
+                Record::JobAdded { session, job, .. }
+                    if leave.remove(&(*session, job.slot)) != Some(true) =>
+                {
+                    faults.push(format!("step {seq}: job {job} had no leave"));
                 }
                 _ => {}
             }
