@@ -44,7 +44,8 @@ CREATE TABLE messages (
     session    INTEGER NOT NULL REFERENCES sessions (id),
     number     INTEGER NOT NULL,    -- its place in the session: from 1, without gaps
     seq        INTEGER NOT NULL REFERENCES steps (seq),
-    role       TEXT    NOT NULL CHECK (role IN ('user', 'assistant', 'tool', 'notice')),
+    role       TEXT    NOT NULL     -- not IN: that makes a table of its own for each row
+        CHECK (role = 'user' OR role = 'assistant' OR role = 'tool' OR role = 'notice'),
     content    TEXT    NOT NULL,
     tool_calls TEXT,                -- assistant: JSON array of {id, tool, arguments}, if it made calls
     call_id    TEXT,                -- tool: the id of the call that this is the result of

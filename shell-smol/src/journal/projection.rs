@@ -242,8 +242,8 @@ impl Step<'_> {
             .prepare_cached(
                 "INSERT INTO messages \
                  (session, number, seq, role, content, tool_calls, call_id, created_at) \
-                 SELECT ?1, 1 + coalesce(max(number), 0), ?2, ?3, ?4, ?5, ?6, ?7 \
-                 FROM messages WHERE session = ?1",
+                 VALUES (?1, (SELECT 1 + coalesce(max(number), 0) FROM messages WHERE session = ?1), \
+                 ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
                 int(row.session.0.0),

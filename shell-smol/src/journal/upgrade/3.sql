@@ -10,7 +10,8 @@ CREATE TABLE messages (
     session    INTEGER NOT NULL REFERENCES sessions (id),
     number     INTEGER NOT NULL,
     seq        INTEGER NOT NULL REFERENCES steps (seq),
-    role       TEXT    NOT NULL CHECK (role IN ('user', 'assistant', 'tool', 'notice')),
+    role       TEXT    NOT NULL
+        CHECK (role = 'user' OR role = 'assistant' OR role = 'tool' OR role = 'notice'),
     content    TEXT    NOT NULL,
     tool_calls TEXT,
     call_id    TEXT,
