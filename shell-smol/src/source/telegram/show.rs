@@ -59,7 +59,7 @@ impl Front {
                 let shown = self.ask(place, &parts, buttons, delivery.rich).await;
                 shown.map(|message| {
                     let mut asked = self.asked.borrow_mut();
-                    asked.shown(question.approval, place, message);
+                    asked.shown(question.approval, self.now(place), message);
                 })
             }
             Body::Picture(picture) => {
@@ -68,7 +68,13 @@ impl Front {
             }
             body => self.say_body(place, body, delivery.rich, repeated).await,
         };
-        let certainly = matches!(shown, Err(Fault::RateLimited { .. } | Fault::Unsent(_)));
+        if let Err(Fault::Moved(to)) = shown {
+            self.found(place, to).await;
+        }
+        let certainly = matches!(
+            shown,
+            Err(Fault::RateLimited { .. } | Fault::Unsent(_) | Fault::Moved(_))
+        );
         let ends = delivery
             .ends
             .iter()
@@ -191,6 +197,7 @@ impl Front {
         rich: bool,
         repeated: bool,
     ) -> Result<(), Fault> {
+        let place = self.now(place);
         let file = PathBuf::from(&picture.path);
         let bytes = file.metadata().map(|found| found.len());
         let told = match bytes {
@@ -249,13 +256,14 @@ impl Front {
 
     /// Shows that the bot is typing. It may be lost.
     pub(super) async fn type_in(self: Rc<Front>, place: Place) {
+        let now = self.now(place);
         let params = SendChatActionParams::builder()
-            .chat_id(place.chat)
-            .maybe_message_thread_id(place.thread)
+            .chat_id(now.chat)
+            .maybe_message_thread_id(now.thread)
             .action(ChatAction::Typing)
             .build();
         let done = self.api.run(move |api| api.act(params)).await;
-        self.heed(place, done.err());
+        self.heed(place, done.err()).await;
     }
 
     /// Shows how far the reply is. It may be lost.
@@ -280,18 +288,23 @@ impl Front {
         if fault == Some(Fault::Fixed) {
             self.chat(place, |chat| chat.message = None);
         }
-        self.heed(place, fault);
+        self.heed(place, fault).await;
     }
 
-    /// Leaves a chat alone for as long as the server asks.
-    fn heed(&self, place: Place, fault: Option<Fault>) {
-        if let Some(Fault::RateLimited { retry_after_ms }) = fault {
-            let wait = Duration::from_millis(retry_after_ms.unwrap_or(5_000).min(600_000));
-            self.chat(place, |chat| chat.wait_until(Instant::now() + wait));
+    /// Leaves a chat alone for as long as the server asks, or follows it.
+    async fn heed(&self, place: Place, fault: Option<Fault>) {
+        match fault {
+            Some(Fault::RateLimited { retry_after_ms }) => {
+                let wait = Duration::from_millis(retry_after_ms.unwrap_or(5_000).min(600_000));
+                self.chat(place, |chat| chat.wait_until(Instant::now() + wait));
+            }
+            Some(Fault::Moved(to)) => self.found(place, to).await,
+            _ => {}
         }
     }
 
     async fn send(&self, place: Place, text: Text<'_>) -> Result<i32, Fault> {
+        let place = self.now(place);
         let params = SendMessageParams::builder()
             .chat_id(place.chat)
             .maybe_message_thread_id(place.thread)
@@ -305,7 +318,7 @@ impl Front {
 
     async fn edit(&self, place: Place, message: i32, words: &str, rich: bool) -> Result<(), Fault> {
         let params = EditMessageTextParams::builder()
-            .chat_id(place.chat)
+            .chat_id(self.now(place).chat)
             .message_id(message)
             .text(words)
             .maybe_parse_mode(rich.then_some(ParseMode::Html))
@@ -346,6 +359,9 @@ fn deliver_fault(fault: Fault, rich: bool) -> DeliverFault {
         }
         Fault::Unauthorized => DeliverFault::Unreachable {
             message: "the server does not know the bot's token".to_owned(),
+        },
+        Fault::Moved(_) => DeliverFault::Unreachable {
+            message: "the group has become a supergroup".to_owned(),
         },
         Fault::Unchanged | Fault::Fixed => DeliverFault::Unreachable {
             message: "the message could not be changed".to_owned(),
