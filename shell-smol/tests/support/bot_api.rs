@@ -93,6 +93,8 @@ struct Fault {
     status: u16,
     description: String,
     retry_after: Option<u64>,
+    /// So many calls go well before.
+    after: usize,
     times: usize,
 }
 
@@ -204,9 +206,17 @@ impl BotApi {
             status,
             description: description.to_owned(),
             retry_after,
+            after: 0,
             times,
         };
         self.shared.change(|state| state.faults.push(fault));
+    }
+
+    /// The second of the next calls of this method fails so.
+    pub fn fail_second(&self, method: &str, status: u16, description: &str) {
+        self.fail_for(method, 1, status, description, (status == 429).then_some(0));
+        self.shared
+            .change(|state| state.faults.iter_mut().for_each(|fault| fault.after = 1));
     }
 
     /// A group becomes a supergroup. Nobody is told of it but by refusals.
@@ -528,6 +538,10 @@ impl Shared {
         // Of a text without formatting nobody says that it has the wrong one.
         let plain = params["parse_mode"].is_null();
         if plain && fault.description.contains("can't parse entities") {
+            return None;
+        }
+        if fault.after > 0 {
+            fault.after -= 1;
             return None;
         }
         fault.times -= 1;

@@ -49,14 +49,17 @@ impl Front {
         };
         let about = digest(delivery);
         // What certainly did not get through the last time is not repeated.
-        let unsent = self.chat(place, |chat| chat.unsent.take()) == Some(about);
-        let repeated = delivery.repeated && !unsent;
+        let unsent = self.chat(place, |chat| chat.unsent.take());
+        let unsent = unsent.filter(|(of, _)| *of == about);
+        let repeated = delivery.repeated && unsent.is_none();
+        let mut parts_shown = unsent.map_or(0, |(_, parts)| parts);
         let shown = match &delivery.body {
             Body::Question(question) => {
                 let origin = &delivery.origin;
                 let buttons = question::buttons(question, &showing.session, origin);
                 let parts = question::parts(question, repeated);
-                let shown = self.ask(place, &parts, buttons, delivery.rich).await;
+                let asking = self.ask(place, &parts, &mut parts_shown, buttons, delivery.rich);
+                let shown = asking.await;
                 shown.map(|message| {
                     let mut asked = self.asked.borrow_mut();
                     asked.shown(question.approval, self.now(place), message);
@@ -66,7 +69,10 @@ impl Front {
                 self.send_picture(place, picture, delivery.rich, repeated)
                     .await
             }
-            body => self.say_body(place, body, delivery.rich, repeated).await,
+            body => {
+                let how = (delivery.rich, repeated);
+                self.say_body(place, body, &mut parts_shown, how).await
+            }
         };
         if let Err(Fault::Moved(to)) = shown {
             self.found(place, to).await;
@@ -81,7 +87,7 @@ impl Front {
             .filter(|end| end.origin == delivery.origin);
         let ends = ends.map(|end| end.key.as_str());
         self.chat(place, |chat| {
-            chat.unsent = (certainly && !repeated).then_some(about);
+            chat.unsent = (certainly && !repeated).then_some((about, parts_shown));
             chat.ended(ends);
             if matches!(delivery.body, Body::Notice(_)) && !chat.is_busy() {
                 chat.message = None;
@@ -92,23 +98,26 @@ impl Front {
         showing.done(result);
     }
 
+    /// Shows a question from where it was left, and counts on what is shown of it.
     async fn ask(
         &self,
         place: Place,
         parts: &[question::Part],
+        parts_shown: &mut usize,
         buttons: InlineKeyboardMarkup,
         rich: bool,
     ) -> Result<i32, Fault> {
         self.chat(place, |chat| chat.rests());
         let mut shown = 0;
         let last = parts.len().saturating_sub(1);
-        for (index, part) in parts.iter().enumerate() {
+        for (index, part) in parts.iter().enumerate().skip(*parts_shown) {
             let text = Text {
                 words: if rich { &part.html } else { &part.plain },
                 rich,
                 buttons: (index == last).then(|| buttons.clone()),
             };
             shown = self.send(place, text).await?;
+            *parts_shown += 1;
         }
         Ok(shown)
     }
@@ -140,12 +149,13 @@ impl Front {
         }
     }
 
+    /// The same for a text.
     async fn say_body(
         &self,
         place: Place,
         body: &Body,
-        rich: bool,
-        repeated: bool,
+        parts_shown: &mut usize,
+        (rich, repeated): (bool, bool),
     ) -> Result<(), Fault> {
         let (mark, text) = match body {
             Body::Failure(text) => ("⚠️ ", text.as_str()),
@@ -160,17 +170,21 @@ impl Front {
             true => REPEATED,
             false => "",
         };
-        let plain = format!("{mark}{text}{below}");
-        let pieces = format::pieces(&plain, MOST);
+        let plain = format!("{mark}{text}");
+        let pieces = format::pieces(&plain, MOST - below.len());
         // An error is shown as it is; so is what had to be cut where formatting may be open.
         let rich = rich && pieces.len() == 1 && !matches!(body, Body::Failure(_));
         let mut grown = grown;
-        for piece in pieces {
-            let html = rich.then(|| format::html(piece));
-            let words = html.as_deref().unwrap_or(piece);
+        for piece in pieces.into_iter().skip(*parts_shown) {
+            let piece = format!("{piece}{below}");
+            let html = rich.then(|| format::html(&piece));
+            let words = html.as_deref().unwrap_or(&piece);
             if let Some(message) = grown.take() {
                 match self.edit(place, message, words, rich).await {
-                    Ok(()) => continue,
+                    Ok(()) => {
+                        *parts_shown += 1;
+                        continue;
+                    }
                     // It is not there any more: the text is sent anew.
                     Err(Fault::Fixed) => {}
                     Err(fault) => {
@@ -185,6 +199,7 @@ impl Front {
                 buttons: None,
             };
             self.send(place, text).await?;
+            *parts_shown += 1;
         }
         Ok(())
     }
