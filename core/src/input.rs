@@ -58,6 +58,15 @@ pub enum Input {
     },
     /// A person gave an order outside the text of a message.
     Order(Order),
+    /// A channel's conversation goes on under another name: a group became a supergroup. What is
+    /// written there continues its session. Nothing, if it has none, or there is one under the new
+    /// name already.
+    Move {
+        /// The origin that it had.
+        from: String,
+        /// The origin that it has now.
+        to: String,
+    },
     /// Somebody is there now who can be shown what waits for this origin. One delivery is tried
     /// again, because a step touches one session: a shell repeats it until nothing comes of it.
     Present {

@@ -33,6 +33,15 @@ pub enum Record {
         /// Its name.
         name: String,
     },
+    /// A session's conversation goes on under another name, and is known by both.
+    Moved {
+        /// Which session.
+        session: SessionId,
+        /// Its name so far.
+        from: String,
+        /// Its name from here on.
+        to: String,
+    },
     /// A message is ours now: it will reach exactly one visible end.
     Accepted(Accepted),
     /// A message of somebody we know was turned away, and its key is used up.
@@ -405,6 +414,7 @@ impl Record {
             Record::Intended(effect) => Some(effect.session()),
             Record::Sought(sought) => Some(sought.session),
             Record::Opened { session, .. }
+            | Record::Moved { session, .. }
             | Record::JobAdded { session, .. }
             | Record::JobRemoved { session, .. }
             | Record::JobFired { session, .. }

@@ -101,7 +101,7 @@ impl State {
     pub(crate) fn may_rule(&self, session: SessionId, peer: &str, origin: &str) -> bool {
         self.settings.owners.contains(peer)
             || self.turns.answers(session, peer)
-            || self.router.name(session) == origin
+            || self.router.session(origin) == Some(session)
             || self.turns.origins(session).iter().any(|of| of == origin)
     }
 

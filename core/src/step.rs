@@ -281,6 +281,7 @@ impl Stepping<'_> {
             Record::Queued { session, .. } => Cue::Flush(*session),
             Record::Booted { .. }
             | Record::Opened { .. }
+            | Record::Moved { .. }
             | Record::Refused { .. }
             | Record::Refreshed { .. }
             | Record::Admitted { .. }

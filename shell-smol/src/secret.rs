@@ -259,6 +259,7 @@ impl Secrets {
             | Input::Tick(_)
             | Input::Wall { .. }
             | Input::Order(_)
+            | Input::Move { .. }
             | Input::Present { .. } => input,
         }
     }

@@ -1,7 +1,7 @@
 //! The exhaustive mode: one scripted conversation, crashed at every cut of every step.
 //!
 //! The script has two sessions and a third that both channels share, a channel that numbers its
-//! messages, a person who is away for a while, a guest, a job, a clock that is set, tools of either
+//! messages, a person who is away for a while, a guest who becomes the owner, a job, a clock that is set, tools of either
 //! class, pictures, a container, a worker that reports from one, a guest in WebAssembly, an
 //! approval, a denial, a yes for a session, a cancel, a scheduled retry, a queue that overflows, a
 //! stranger, and a model that answers 429, 500, nonsense and nothing. Each crash is healed, and
@@ -50,6 +50,7 @@ pub fn script() -> Plan {
     ];
     items.extend(channels());
     items.extend(away());
+    items.extend(other_owner());
     items.extend(faults().map(Item::Fault));
     Plan {
         rules: Rules {
@@ -77,6 +78,41 @@ fn away() -> [Item; 3] {
         away("cli:a", 45_100, 9_000),
         away("short:c", 89_000, 1_700),
         away("short:c", 90_800, 30_000),
+    ]
+}
+
+/// The operator names somebody else in the configuration, which the next start reads, if there is
+/// one. The first owner goes on as if nothing had happened: answers, writes, stops and lets in.
+fn other_owner() -> [Item; 8] {
+    let order = |at_ms, order| Item::Order { at_ms, order };
+    let mut of_the_next = say(187_000, "tg:2", None, "k21", "m29. say");
+    if let Item::Send { arrival, .. } = &mut of_the_next {
+        arrival.peer = GUEST.into();
+    }
+    [
+        say(147_000, "cli:a", None, "k18", "m27. plan write"),
+        answer(5, 37_000, Decision::Allow),
+        Item::Owners {
+            at_ms: 150_000,
+            owners: [GUEST.to_string()].into(),
+        },
+        say(180_000, "tg:2", None, "k19", "m28. say"),
+        order(
+            181_000,
+            Order::Stop {
+                session: "cli:a".into(),
+                by: OWNER.into(),
+            },
+        ),
+        order(
+            182_000,
+            Order::Admit {
+                peer: "cli:hal".into(),
+                by: OWNER.into(),
+            },
+        ),
+        say(183_000, "cli:a", None, "k20", "/stop"),
+        of_the_next,
     ]
 }
 
@@ -112,7 +148,7 @@ fn faults() -> [Fault; 11] {
         Fault::LoseAck { nth: 1 },
         Fault::Tick { step: 12 },
         Fault::Sandbox {
-            nth: 7,
+            nth: 8,
             how: SandboxTrouble::Stuck,
         },
     ]

@@ -7,6 +7,7 @@
 mod change;
 mod sandbox;
 
+use crate::plan::OWNER;
 use crate::story::Story;
 use openpista_core::Core;
 use openpista_core::effect::Recovery;
@@ -40,6 +41,8 @@ pub enum Meddling {
     TakesEverything,
     /// Strangers are taken for owners.
     TrustsStrangers,
+    /// The first owner stays one, whomever the configuration names.
+    KeepsTheOwner,
     /// The clock never ticks.
     NeverTicks,
     /// A container that is asked what became of it runs its task again.
@@ -106,6 +109,7 @@ impl Meddling {
                 *mode = Mode::Full;
             }),
             Meddling::TakesEverything => settings.limits.queued_messages = usize::MAX,
+            Meddling::KeepsTheOwner => drop(settings.owners.insert(OWNER.into())),
             Meddling::TrustsStrangers => drop(settings.owners.insert("cli:eve".into())),
             _ => {}
         }
@@ -256,6 +260,16 @@ pub const MUTANTS: &[Mutant] = &[
         13,
         "one whom nobody let in is heard",
         Break::Story(change::never_let_in),
+    ),
+    (
+        13,
+        "one who is no owner any more is heard",
+        Break::World(Meddling::KeepsTheOwner),
+    ),
+    (
+        14,
+        "one who is no owner any more stops a turn",
+        Break::World(Meddling::KeepsTheOwner),
     ),
     (
         13,

@@ -15,13 +15,14 @@ use openpista_core::message::ToolSpec;
 use openpista_core::schedule_tools;
 use openpista_core::settings::{JobSpec, Missed, Mode, Policy, Settings};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A text that strangers write. It must never be seen again (law 22).
 pub const CANARY: &str = "sk-canary-5ca1ab1e";
-/// The one who may give orders.
+/// The one who may give orders, unless the operator names others.
 pub const OWNER: &str = "cli:ann";
-/// One whom the owner lets in, or not.
+/// One whom the owner lets in, or not, and whom the operator may name later.
 pub const GUEST: &str = "cli:gus";
 /// One whom nobody lets in.
 pub const STRANGER: &str = "cli:eve";
@@ -99,6 +100,13 @@ pub enum Item {
         /// The jobs.
         schedule: Vec<JobSpec>,
     },
+    /// The operator names other owners in the configuration: the next start reads them.
+    Owners {
+        /// When, in milliseconds.
+        at_ms: u64,
+        /// Whom.
+        owners: BTreeSet<String>,
+    },
     /// Nobody is there to be shown anything over a channel. Then somebody is, and says so.
     Away {
         /// Which channel.
@@ -133,18 +141,17 @@ impl Plan {
         items.extend((0..faults).map(|_| Item::Fault(fault::draw(&mut rng))));
         let faults = rng.below(16);
         items.extend((0..faults).map(|_| Item::Fault(fault::draw_sandbox(&mut rng))));
-        Plan {
-            rules: Rules {
-                seed,
-                batch: rng.between(1, 6) as usize,
-                snapshot_every: *rng.pick(&[0, 7, 40]),
-                look_every: rng.between(15, 40),
-                passing_every: *rng.pick(&[0, 0, 2, 3]),
-                heal_ms: 1_500_000,
-                settings,
-            },
-            items,
-        }
+        let rules = Rules {
+            seed,
+            batch: rng.between(1, 6) as usize,
+            snapshot_every: *rng.pick(&[0, 7, 40]),
+            look_every: rng.between(15, 40),
+            passing_every: *rng.pick(&[0, 0, 2, 3]),
+            heal_ms: 1_500_000,
+            settings,
+        };
+        items.extend(draw::owners(&mut rng));
+        Plan { rules, items }
     }
 
     /// The faults.

@@ -9,13 +9,13 @@ use openpista_core::effect::model::Reply;
 use openpista_core::effect::sandbox::{Engine, Task};
 use openpista_core::effect::{Effect, Outcome};
 use openpista_core::id::{Attempt, EffectId, SandboxId, Seq};
-use openpista_core::input::Arrival;
+use openpista_core::input::{Arrival, Input};
 use openpista_core::message::Prompt;
 use openpista_core::refusal::Refusal;
 use openpista_core::replay::Line;
 use openpista_core::time::Time;
 use openpista_core::timer::Timer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ pub enum Event {
         snapshot: Option<Seq>,
         /// The fingerprint of the state.
         state: u64,
+        /// Whom the configuration names as owners in it.
+        owners: BTreeSet<String>,
     },
     /// The disk could not be restored.
     Unrestorable(String),
@@ -216,6 +218,22 @@ impl Story {
             _ => None,
         });
         ends.unwrap_or(Seq(0))
+    }
+
+    /// Whom the configuration named as owners, by the step of each boot.
+    pub fn owners(&self) -> BTreeMap<Seq, &BTreeSet<String>> {
+        let mut named = None;
+        let mut owners = BTreeMap::new();
+        for event in &self.events {
+            match event {
+                Event::Restored { owners, .. } => named = Some(owners),
+                Event::Stepped(step) if matches!(step.line.input, Input::Boot(_)) => {
+                    owners.extend(named.map(|named| (step.line.seq, named)));
+                }
+                _ => {}
+            }
+        }
+        owners
     }
 
     /// How many steps the core took, over all lives.

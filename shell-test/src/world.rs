@@ -49,6 +49,7 @@ enum Due {
     Order(Order),
     Clock(i64),
     Reschedule(Vec<JobSpec>),
+    Owners(BTreeSet<String>),
     Come(String),
     Feed(Input),
     Show(EffectId, Attempt, Deliver),
@@ -140,6 +141,7 @@ impl World {
                 Item::Order { at_ms, order } => (*at_ms, Due::Order(order.clone())),
                 Item::Clock { at_ms, by_ms } => (*at_ms, Due::Clock(*by_ms)),
                 Item::Reschedule { at_ms, schedule } => (*at_ms, Due::Reschedule(schedule.clone())),
+                Item::Owners { at_ms, owners } => (*at_ms, Due::Owners(owners.clone())),
                 Item::Away {
                     origin,
                     from_ms,
@@ -268,6 +270,10 @@ impl World {
                 self.settings.schedule = schedule;
                 None
             }
+            Due::Owners(owners) => {
+                self.settings.owners = owners;
+                None
+            }
             Due::Come(origin) => {
                 let there = !self.channels.is_away(&origin, self.agenda.now());
                 (there && self.core.is_some()).then_some(Input::Present { origin })
@@ -340,6 +346,7 @@ impl World {
             through: self.disk.through(),
             snapshot: found.snapshot,
             state: fingerprint(&found.core.snapshot()),
+            owners: self.settings.owners.clone(),
         });
         self.core = Some(found.core);
         self.workers_are_first();

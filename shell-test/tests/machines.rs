@@ -35,6 +35,8 @@ enum Poke {
     Cancel(u8, u8),
     Wall(u64),
     Present(u8),
+    /// A conversation goes on under another name.
+    Move(u8, u8),
     /// Something reports with the token of this number, which may be anybody's.
     Report(u8),
     Boot,
@@ -169,6 +171,7 @@ fn poke() -> impl Strategy<Value = Poke> {
         1 => any::<u64>().prop_map(Poke::Wall),
         1 => (0..3_000_000_000_000u64).prop_map(Poke::Wall),
         1 => (0..4u8).prop_map(Poke::Present),
+        1 => (0..4u8, 0..6u8).prop_map(|(from, to)| Poke::Move(from, to)),
         2 => (0..5u8).prop_map(Poke::Report),
         1 => Just(Poke::Boot),
     ]
@@ -259,6 +262,16 @@ impl Known {
                 by: who(true),
             }),
             Poke::Wall(unix_ms) => Input::Wall { unix_ms },
+            Poke::Move(from, to) => {
+                let origin = |n: u8| match ORIGINS.get(usize::from(n)) {
+                    Some(origin) => origin.to_string(),
+                    None => format!("cli:new-{n}"),
+                };
+                Input::Move {
+                    from: origin(from),
+                    to: origin(to),
+                }
+            }
             Poke::Present(origin) => Input::Present {
                 origin: ORIGINS[usize::from(origin)].into(),
             },

@@ -7,7 +7,7 @@ use openpista_core::effect::Outcome;
 use openpista_core::effect::deliver::DeliverFault;
 use openpista_core::record::{Answer, Record, TurnEnd, Verdict};
 use openpista_shell_test::law::{self, Broken};
-use openpista_shell_test::plan::Plan;
+use openpista_shell_test::plan::{OWNER, Plan};
 use openpista_shell_test::shrink::shrink;
 use openpista_shell_test::story::Story;
 use openpista_shell_test::world;
@@ -67,6 +67,7 @@ fn the_worlds_have_everything_in_them() {
         "job was late",
         "message taken back",
         "nobody was there",
+        "other owners",
         "yes for the session",
     ];
     assert_eq!(seen, BTreeSet::from(wanted));
@@ -80,6 +81,7 @@ fn what(record: &Record) -> Option<&'static str> {
             ..
         } if reason.contains("for the session") => "call allowed for the session",
         Record::ClockSet { .. } => "clock set",
+        Record::Booted { settings, .. } if !settings.owners.contains(OWNER) => "other owners",
         Record::Admitted { .. } => "guest",
         Record::Expelled { .. } => "guest shut out",
         Record::JobFired { .. } => "job fired",

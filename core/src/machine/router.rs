@@ -33,6 +33,9 @@ pub(crate) const JOB_KEY: &str = "job:";
 pub(crate) struct Router {
     sessions: BTreeMap<String, SessionId>,
     names: BTreeMap<SessionId, String>,
+    /// The names that sessions had before, each with the one that it has now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    moved: BTreeMap<String, String>,
     origins: BTreeMap<String, Keys>,
     /// The origins that wrote in each session.
     places: BTreeMap<SessionId, BTreeSet<String>>,
@@ -97,7 +100,7 @@ impl Router {
             None => {}
         }
         let name = arrival.session.as_ref().unwrap_or(&arrival.origin);
-        let known = self.sessions.get(name).copied();
+        let known = self.session(name);
         // Other sessions make it so: on the record it would not replay without them (law 11).
         let seat = self.seats(settings, &arrival.origin, known);
         if let (Sender::Person, Err(refusal)) = (sender, seat) {
@@ -149,7 +152,7 @@ impl Router {
             ("origin", arrival.origin.as_str()),
             ("key", arrival.key.as_str()),
         ] {
-            if name.is_empty() || name.len() > NAME_BYTES || name.chars().any(char::is_control) {
+            if !fits(name) {
                 return Err(Refusal::Peer(format!(
                     "The {what} must have 1 to {NAME_BYTES} bytes and no control characters."
                 )));
@@ -319,13 +322,26 @@ impl Router {
         Ok(true)
     }
 
+    /// A conversation goes on under another name.
+    pub(crate) fn move_on(&self, settings: &Settings, from: &str, to: &str) -> Option<Record> {
+        let session = self.session(from)?;
+        let free = fits(to) && self.session(to).is_none();
+        let room = self.moved.len() < settings.limits.sessions;
+        (free && room).then(|| Record::Moved {
+            session,
+            from: self.name(session).to_string(),
+            to: to.to_string(),
+        })
+    }
+
     /// How many sessions there are.
     pub(crate) fn sessions(&self) -> usize {
         self.names.len()
     }
 
-    /// The session of that name.
+    /// The session that has that name, or had it.
     pub(crate) fn session(&self, name: &str) -> Option<SessionId> {
+        let name = self.moved.get(name).map_or(name, String::as_str);
         self.sessions.get(name).copied()
     }
 
@@ -339,6 +355,14 @@ impl Router {
             Record::Opened { session, name } => {
                 self.sessions.insert(name.clone(), *session);
                 self.names.insert(*session, name.clone());
+            }
+            Record::Moved { session, from, to } => {
+                self.sessions.remove(from);
+                self.sessions.insert(to.clone(), *session);
+                self.names.insert(*session, to.clone());
+                let before = self.moved.values_mut().filter(|now| *now == from);
+                before.for_each(|now| now.clone_from(to));
+                self.moved.insert(from.clone(), to.clone());
             }
             Record::Accepted(accepted) => {
                 let places = self.places.entry(accepted.session).or_default();
@@ -408,6 +432,12 @@ impl Keys {
             _ => 0,
         }
     }
+}
+
+/// Can that be a name?
+fn fits(name: &str) -> bool {
+    let length = 1..=NAME_BYTES;
+    length.contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 fn admitted(peer: &str, by: &str, let_in: bool, asked: Option<Asked>) -> Record {

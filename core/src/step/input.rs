@@ -57,6 +57,11 @@ impl Stepping<'_> {
                 self.record_all(record);
             }
             Input::Order(order) => self.order(order),
+            Input::Move { from, to } => {
+                let state = &self.state;
+                let record = state.router.move_on(&state.settings, &from, &to);
+                self.record_all(record);
+            }
             Input::Present { origin } => {
                 if let Some(delivery) = self.state.intents.waits_for(&origin) {
                     self.again(delivery);

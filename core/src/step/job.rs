@@ -166,8 +166,7 @@ impl Stepping<'_> {
             ));
         }
         let most = settings.limits.jobs;
-        let jobs = self.state.schedule.jobs_of(spec.session_name());
-        if jobs.count() >= most {
+        if self.jobs_of(session).count() >= most {
             return Err(format!("there are {most} jobs already: remove one first"));
         }
         let job = JobId {
@@ -195,10 +194,8 @@ impl Stepping<'_> {
             .and_then(Value::as_str)
             .unwrap_or_default();
         let job: JobId = id.parse().map_err(|error| format!("{error}"))?;
-        let name = self.state.router.name(session);
-        let found = self.state.schedule.get(job);
-        let found = found.filter(|job| job.spec.session_name() == name);
-        match found.map(|job| job.configured) {
+        let found = self.jobs_of(session).find(|(id, _)| *id == job);
+        match found.map(|(_, job)| job.configured) {
             None => Err(format!("there is no job {job}; see schedule.list")),
             Some(true) => Err(format!(
                 "job {job} is in the configuration: the owner can take it out of [[schedule]]"
@@ -210,8 +207,14 @@ impl Stepping<'_> {
         }
     }
 
+    /// The jobs of a session: none sees another's (law 11).
+    fn jobs_of(&self, session: SessionId) -> impl Iterator<Item = (JobId, &schedule::Job)> {
+        let router = &self.state.router;
+        let jobs = self.state.schedule.jobs();
+        jobs.filter(move |(_, job)| router.session(job.spec.session_name()) == Some(session))
+    }
+
     fn list_jobs(&self, session: SessionId) -> String {
-        let session = self.state.router.name(session);
         let now = self
             .state
             .schedule
@@ -232,7 +235,7 @@ impl Stepping<'_> {
             } = &job.spec;
             format!("{id} {name:?}: {cron} {zone}, {due}: {text:?}")
         };
-        let lines: Vec<String> = self.state.schedule.jobs_of(session).map(line).collect();
+        let lines: Vec<String> = self.jobs_of(session).map(line).collect();
         match lines.is_empty() {
             true => String::from("nothing is on the schedule"),
             false => lines.join("\n"),

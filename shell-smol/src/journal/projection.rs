@@ -52,6 +52,7 @@ impl Step<'_> {
     fn record(&self, record: &Record) -> rusqlite::Result<()> {
         match record {
             Record::Opened { session, name } => self.open(*session, name),
+            Record::Moved { session, to, .. } => self.rename(*session, to),
             Record::Accepted(accepted) => {
                 self.responses().expect(&accepted.origin, &accepted.key)?;
                 match accepted.command {
@@ -143,6 +144,13 @@ impl Step<'_> {
         self.conn
             .prepare_cached("INSERT INTO sessions (id, name, created_at) VALUES (?1, ?2, ?3)")?
             .execute(params![int(session.0.0), name, self.unix_ms])?;
+        Ok(())
+    }
+
+    fn rename(&self, session: SessionId, name: &str) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached("UPDATE sessions SET name = ?2 WHERE id = ?1")?
+            .execute(params![int(session.0.0), name])?;
         Ok(())
     }
 

@@ -48,6 +48,8 @@ struct State {
     seen: Vec<Sent>,
     files: BTreeMap<String, Vec<u8>>,
     faults: Vec<Fault>,
+    /// The groups that are supergroups now, each with its new number.
+    moved: BTreeMap<i64, i64>,
     open: Vec<TcpStream>,
     acknowledged: i64,
     ignore_offset: bool,
@@ -91,6 +93,8 @@ struct Fault {
     status: u16,
     description: String,
     retry_after: Option<u64>,
+    /// So many calls go well before.
+    after: usize,
     times: usize,
 }
 
@@ -202,9 +206,24 @@ impl BotApi {
             status,
             description: description.to_owned(),
             retry_after,
+            after: 0,
             times,
         };
         self.shared.change(|state| state.faults.push(fault));
+    }
+
+    /// The second of the next calls of this method fails so.
+    pub fn fail_second(&self, method: &str, status: u16, description: &str) {
+        self.fail_for(method, 1, status, description, (status == 429).then_some(0));
+        self.shared
+            .change(|state| state.faults.iter_mut().for_each(|fault| fault.after = 1));
+    }
+
+    /// A group becomes a supergroup. Nobody is told of it but by refusals.
+    pub fn migrate(&self, group: i64, supergroup: i64) {
+        self.shared.change(|state| {
+            state.moved.insert(group, supergroup);
+        });
     }
 
     /// Every poll gives everything again, whatever its offset.
@@ -487,12 +506,12 @@ fn answer(shared: &Shared, path: &str, body: &[u8], form: Option<&str>) -> (u16,
     );
     let (status, answer) = match result {
         Ok(result) => (200, json!({ "ok": true, "result": result })),
-        Err((status, description, retry_after)) => {
+        Err((status, description, parameters)) => {
             let mut answer = json!({
                 "ok": false, "error_code": status, "description": description,
             });
-            if let Some(seconds) = retry_after {
-                answer["parameters"] = json!({ "retry_after": seconds });
+            if let Some(parameters) = parameters {
+                answer["parameters"] = parameters;
             }
             (status, answer)
         }
@@ -507,8 +526,8 @@ fn answer(shared: &Shared, path: &str, body: &[u8], form: Option<&str>) -> (u16,
     (status, answer.to_string().into_bytes())
 }
 
-/// A status, words, and how long to wait.
-type Refused = (u16, String, Option<u64>);
+/// A status, words, and what a program can read of them.
+type Refused = (u16, String, Option<Value>);
 
 impl Shared {
     /// How this call is to fail, if it is.
@@ -521,8 +540,13 @@ impl Shared {
         if plain && fault.description.contains("can't parse entities") {
             return None;
         }
+        if fault.after > 0 {
+            fault.after -= 1;
+            return None;
+        }
         fault.times -= 1;
-        Some((fault.status, fault.description.clone(), fault.retry_after))
+        let parameters = fault.retry_after.map(|s| json!({ "retry_after": s }));
+        Some((fault.status, fault.description.clone(), parameters))
     }
 
     /// Waits for updates from the offset on, for as long as the poll allows.
@@ -560,6 +584,12 @@ impl Shared {
 impl State {
     fn act(&mut self, method: &str, params: &Value) -> Result<Value, Refused> {
         let bad = |words: &str| (400, format!("Bad Request: {words}"), None);
+        let chat = params["chat_id"].as_i64().unwrap_or_default();
+        if let Some(now) = self.moved.get(&chat) {
+            let words = "Bad Request: group chat was upgraded to a supergroup chat";
+            let parameters = json!({ "migrate_to_chat_id": now });
+            return Err((400, words.to_owned(), Some(parameters)));
+        }
         match method {
             "getMe" => Ok(json!({
                 "id": BOT, "is_bot": true, "first_name": "Crab", "username": NAME,

@@ -2,6 +2,7 @@
 
 mod daemon;
 mod files;
+mod groups;
 mod pure;
 mod questions;
 #[path = "../support/mod.rs"]

@@ -39,6 +39,8 @@ fn anything() -> impl Strategy<Value = Value> {
         "message_id",
         "voice",
         "reply_to_message",
+        "migrate_to_chat_id",
+        "migrate_from_chat_id",
     ];
     let words = [
         "private",

@@ -2,6 +2,7 @@
 
 use crate::daemon::{OWNER, Options};
 use crate::support::bot_api::{BotApi, TOKEN};
+use crate::support::server::{Answer, Server};
 use std::io::Write;
 use std::sync::{Mutex, Once};
 
@@ -223,4 +224,42 @@ fn a_flood_of_messages_is_answered_in_order() {
             "{index} {sent:?}"
         );
     }
+}
+
+/// A text that the core takes for one message, and the API only in two.
+fn two_pieces(status: u16, description: &str) -> Vec<String> {
+    let (dir, api) = (tempfile::tempdir().unwrap(), BotApi::start());
+    let server = Server::start(|_| Answer::text("😀".repeat(3_900)).whole());
+    let daemon = Options {
+        model: Some(&server),
+        ..Options::new(dir.path(), &api)
+    }
+    .start();
+    api.fail_second("sendMessage", status, description);
+    api.write(1, OWNER, "smile");
+    api.wait_for_offset(2);
+    api.wait_for_said(OWNER, |text| text.chars().count() < 2_000);
+    daemon.stop();
+    api.said(OWNER).into_iter().map(|sent| sent.text).collect()
+}
+
+#[test]
+fn what_got_through_of_a_text_in_pieces_is_not_shown_again_when_the_rest_did_not() {
+    let said = two_pieces(429, "Too Many Requests: retry after 0");
+    let smiles: Vec<usize> = said.iter().map(|text| text.matches('😀').count()).collect();
+    assert_eq!(smiles, [2_048, 1_852]);
+    assert!(
+        !said.iter().any(|text| text.contains("repeated")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn each_piece_of_a_text_that_may_have_been_seen_is_marked() {
+    let said = two_pieces(500, "Internal Server Error");
+    let marked = |text: &String| text.ends_with("(possibly repeated)");
+    let marked: Vec<bool> = said.iter().map(marked).collect();
+    assert_eq!(marked, [false, true, true]);
+    let smiles = said.iter().skip(1).map(|text| text.matches('😀').count());
+    assert_eq!(smiles.sum::<usize>(), 3_900);
 }

@@ -46,6 +46,15 @@ fn check(value: &Value, me: &Me) {
                 assert_eq!(Place::of(&place.origin()), Some(place));
             }
         }
+        Content::Moved { from, to } => {
+            // One of the two is where it was told, and neither is a topic.
+            let chat = value["message"]["chat"]["id"].as_i64();
+            assert!([from.chat, to.chat].map(Some).contains(&chat));
+            for place in [from, to] {
+                assert_eq!(Place::of(&place.origin()), Some(place));
+                assert_eq!(place.thread, None);
+            }
+        }
         Content::Other => {}
     }
 }

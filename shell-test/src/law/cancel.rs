@@ -6,20 +6,20 @@ use openpista_core::id::{MessageId, SessionId, TurnId};
 use openpista_core::input::{Input, Order};
 use openpista_core::record::{Command, Record};
 use openpista_core::replay::Line;
-use openpista_core::settings::Settings;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Law 14: after a stop, the turn ends at once, and no new intent serves a turn that has ended; a
 /// message that is taken back ends at once, in its turn or in the queue.
 pub fn law_14_nothing_new_after_a_cancel(evidence: &Evidence<'_>) -> Verdict {
-    let settings = &evidence.story.plan.rules.settings;
+    let mut named = &BTreeSet::new();
     let mut lines = Lines::default();
     let mut sessions = Sessions::default();
     for event in &evidence.story.events {
         lines.follow(event);
         match event {
+            Event::Restored { owners, .. } => named = owners,
             Event::Stepped(step) => {
-                let heard = sessions.may_order(settings, &step.line);
+                let heard = sessions.may_order(named, &step.line);
                 if let Err(why) = sessions.follow(&step.line) {
                     return broken(14, step.line.seq, why);
                 }
@@ -112,7 +112,7 @@ impl Sessions {
 
     /// May whoever gives an order with this step? The operator's own always; a guest where they
     /// have a part in it; nobody else ever.
-    fn may_order(&self, settings: &Settings, line: &Line) -> bool {
+    fn may_order(&self, owners: &BTreeSet<String>, line: &Line) -> bool {
         let typed = line.records.iter().find_map(|record| match record {
             Record::Accepted(a) if stops(a.command) => Some(a),
             _ => None,
@@ -136,7 +136,7 @@ impl Sessions {
             _ => return true,
         };
         let known = self.guests.contains(by);
-        settings.owners.contains(by) || known && (own || self.concerns(session, by, origin))
+        owners.contains(by) || known && (own || self.concerns(session, by, origin))
     }
 
     fn concerns(&self, session: Option<SessionId>, by: &str, origin: &str) -> bool {

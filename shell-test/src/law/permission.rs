@@ -15,16 +15,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Law 13: no tool runs without permission by the rules, or a fresh, matching, unused approval. An
 /// expired approval is a denial. After a denial the same turn does not ask again. A yes for the
-/// session holds for the exact call, in that session, until it starts afresh. Whoever is heard was
-/// named by the operator or let in by such a one; and who was let in answers only questions about what
-/// they have a part in.
+/// session holds for the exact call, in that session, until it starts afresh. Whoever is heard is
+/// named by the operator in this life or was let in by one who was named then; and who was let in
+/// answers only questions about what they have a part in.
 pub fn law_13_no_tool_without_permission(evidence: &Evidence<'_>) -> Verdict {
     let settings = &evidence.story.plan.rules.settings;
     let mut sessions: BTreeMap<SessionId, Permissions> = BTreeMap::new();
-    let mut people = settings.owners.clone();
+    let named = evidence.story.owners();
+    let mut people = People::default();
     for line in &evidence.journal {
+        if let Some(owners) = named.get(&line.seq) {
+            people.owners = BTreeSet::clone(owners);
+        }
         for record in &line.records {
-            if let Err(why) = admit(settings, &mut people, record) {
+            if let Err(why) = people.follow(record) {
                 return broken(13, line.seq, why);
             }
             let Some(id) = record.session() else { continue };
@@ -37,29 +41,38 @@ pub fn law_13_no_tool_without_permission(evidence: &Evidence<'_>) -> Verdict {
     Ok(())
 }
 
-/// Who may speak changes, and who speaks may.
-fn admit(
-    settings: &Settings,
-    people: &mut BTreeSet<String>,
-    record: &Record,
-) -> Result<(), String> {
-    let by = match record {
-        Record::Admitted { peer, by, .. } => {
-            people.insert(peer.clone());
-            by
+/// Who may speak.
+#[derive(Debug, Default)]
+struct People {
+    owners: BTreeSet<String>,
+    guests: BTreeSet<String>,
+}
+
+impl People {
+    fn may_speak(&self, peer: &str) -> bool {
+        self.owners.contains(peer) || self.guests.contains(peer)
+    }
+
+    /// Who may speak changes, and who speaks may.
+    fn follow(&mut self, record: &Record) -> Result<(), String> {
+        let by = match record {
+            Record::Admitted { peer, by, .. } => {
+                self.guests.insert(peer.clone());
+                by
+            }
+            Record::Expelled { peer, by, .. } => {
+                self.guests.remove(peer);
+                by
+            }
+            Record::Accepted(accepted) if !self.may_speak(&accepted.peer) => {
+                return Err(format!("{} is heard, whom nobody let in", accepted.peer));
+            }
+            _ => return Ok(()),
+        };
+        match self.owners.contains(by) {
+            true => Ok(()),
+            false => Err(format!("{by} lets people in")),
         }
-        Record::Expelled { peer, by, .. } => {
-            people.remove(peer);
-            by
-        }
-        Record::Accepted(accepted) if !people.contains(&accepted.peer) => {
-            return Err(format!("{} is heard, whom nobody let in", accepted.peer));
-        }
-        _ => return Ok(()),
-    };
-    match settings.owners.contains(by) {
-        true => Ok(()),
-        false => Err(format!("{by} lets people in")),
     }
 }
 
@@ -83,7 +96,7 @@ struct Permissions {
 impl Permissions {
     fn follow(
         &mut self,
-        (settings, people): (&Settings, &BTreeSet<String>),
+        (settings, people): (&Settings, &People),
         line: &Line,
         record: &Record,
     ) -> Result<(), String> {
@@ -122,7 +135,7 @@ impl Permissions {
             } => drop(self.shown.insert(question.approval, question.clone())),
             Record::Decided {
                 approval, answer, ..
-            } => return self.decide((settings, people), line, *approval, answer),
+            } => return self.decide(people, line, *approval, answer),
             Record::Intended(effect) => match &effect.op {
                 Op::Tool(run) if effect.attempt == Attempt::FIRST => {
                     return self.permit(settings, run.call, &run.tool, &run.arguments);
@@ -168,7 +181,7 @@ impl Permissions {
 
     fn decide(
         &mut self,
-        (settings, people): (&Settings, &BTreeSet<String>),
+        people: &People,
         line: &Line,
         approval: ApprovalId,
         answer: &Answer,
@@ -188,12 +201,12 @@ impl Permissions {
                 return Err(format!("{by} allowed {approval} after it had expired"));
             }
             Answer::Allowed(by) | Answer::AllowedForSession(by) | Answer::Denied(by)
-                if !people.contains(by) =>
+                if !people.may_speak(by) =>
             {
                 return Err(format!("{by} has no say in {approval}"));
             }
             Answer::Allowed(by) | Answer::AllowedForSession(by) | Answer::Denied(by)
-                if !settings.owners.contains(by) && !self.concerns(by) =>
+                if !people.owners.contains(by) && !self.concerns(by) =>
             {
                 return Err(format!("{by} has no part in what {approval} is about"));
             }

@@ -73,6 +73,24 @@ pub(super) fn people(rng: &mut Rng, settings: &Settings) -> Vec<Item> {
     items
 }
 
+/// One world in three comes to have other owners, or none, and most often the first one again.
+pub(super) fn owners(rng: &mut Rng) -> Vec<Item> {
+    const OWNERS: &[&[&str]] = &[&[GUEST], &[GUEST], &[OWNER, GUEST], &[]];
+    if !rng.chance(33) {
+        return Vec::new();
+    }
+    let named = |at_ms, owners: &[&str]| Item::Owners {
+        at_ms,
+        owners: owners.iter().map(ToString::to_string).collect(),
+    };
+    let from_ms = rng.below(BUSY_MS);
+    let back_ms = from_ms + *rng.pick(&[60_000, 200_000, 400_000, BUSY_MS]);
+    vec![
+        named(from_ms, rng.pick::<&[&str]>(OWNERS)),
+        named(back_ms, &[OWNER]),
+    ]
+}
+
 fn clock(rng: &mut Rng) -> Item {
     let by_ms = *rng.pick(&[20_000, 300_000, 3_600_000, 86_400_000, 120 * 86_400_000]);
     let back = rng.chance(50);

@@ -58,6 +58,8 @@ pub(super) enum Fault {
     Fixed,
     /// The chat cannot be reached any more.
     Gone(String),
+    /// The chat, a group, has become another one, a supergroup, of this number.
+    Moved(i64),
     /// The call is not understood, and never will be.
     Refused(String),
     /// Nobody was reached: nothing was sent.
@@ -239,6 +241,9 @@ impl Api {
     fn fault(&self, error: Error) -> Fault {
         match error {
             Error::Api(error) => {
+                if let Some(to) = error.parameters.and_then(|p| p.migrate_to_chat_id) {
+                    return Fault::Moved(to);
+                }
                 let retry_after = error.parameters.and_then(|p| p.retry_after);
                 let said = self.clean(&error.description);
                 refusal(error.error_code, said, retry_after.map(u64::from))
@@ -248,6 +253,9 @@ impl Api {
                 let Some(code) = answer["error_code"].as_u64() else {
                     return Fault::Unreachable("the answer cannot be read".to_owned());
                 };
+                if let Some(to) = answer["parameters"]["migrate_to_chat_id"].as_i64() {
+                    return Fault::Moved(to);
+                }
                 let said = answer["description"].as_str().unwrap_or_default();
                 let retry_after = answer["parameters"]["retry_after"].as_u64();
                 refusal(code, self.clean(said), retry_after)

@@ -42,8 +42,9 @@ pub(super) struct Chat {
     grown_at: Instant,
     /// The message that shows it.
     pub(super) message: Option<i32>,
-    /// What a delivery that certainly failed was about: trying it again repeats nothing.
-    pub(super) unsent: Option<u64>,
+    /// What a delivery was about that certainly failed, and how many of its parts were shown before
+    /// that: trying the others again repeats nothing.
+    pub(super) unsent: Option<(u64, usize)>,
 }
 
 impl Chat {

@@ -19,6 +19,7 @@ use async_io::Timer;
 use futures_lite::{FutureExt, future};
 use openpista_core::effect::Chunk;
 use openpista_core::hint::{Activity, Hint};
+use openpista_core::input::Input;
 use smol::LocalExecutor;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -46,6 +47,8 @@ pub(super) struct Front {
     pub(super) incoming: Lanes,
     pace: Pace,
     chats: RefCell<BTreeMap<Place, Chat>>,
+    /// The groups that were found to be supergroups by now, each with its new number.
+    moved: RefCell<BTreeMap<i64, i64>>,
 }
 
 /// One thing to react to.
@@ -78,6 +81,7 @@ impl Front {
             incoming: Lanes::new(Rc::clone(&executor)),
             pace: config.pace,
             chats: RefCell::default(),
+            moved: RefCell::default(),
         });
         smol::block_on(executor.run(front.serve(events, updates)));
     }
@@ -142,6 +146,12 @@ impl Front {
                 let front = Rc::clone(self);
                 self.incoming.push("presses", front.press(id, press));
             }
+            Content::Moved { from, to } => {
+                // What is written there waits until the core knows.
+                let front = Rc::clone(self);
+                self.incoming
+                    .push(&to.origin(), front.move_on(id, from, to));
+            }
             Content::Other => self.word(Word::Settled(id)),
         }
     }
@@ -200,6 +210,26 @@ impl Front {
             chats.remove(&place);
         }
         seen
+    }
+
+    /// Where a conversation is now.
+    pub(super) fn now(&self, place: Place) -> Place {
+        match self.moved.borrow().get(&place.chat) {
+            Some(&chat) => Place { chat, thread: None },
+            None => place,
+        }
+    }
+
+    /// A conversation is found to be elsewhere: the core is told, and what is sent goes there.
+    pub(super) async fn found(&self, place: Place, chat: i64) {
+        self.moved.borrow_mut().insert(place.chat, chat);
+        // Messages have other numbers there.
+        self.chat(place, |chat| chat.message = None);
+        let input = Input::Move {
+            from: place.origin(),
+            to: self.now(place).origin(),
+        };
+        self.handle.send(input).await;
     }
 
     /// Shows who is typing, and what has grown.

@@ -235,6 +235,16 @@ impl Front {
         self.word(Word::Settled(id));
     }
 
+    /// Tells the core that a group has become a supergroup.
+    pub(super) async fn move_on(self: Rc<Front>, id: i64, from: Place, to: Place) {
+        let (from, to) = (from.origin(), to.origin());
+        self.handle.send(Input::Move { from, to }).await;
+        // Whatever it is asked after that, it answers when that is durable.
+        if self.handle.may_speak("").await.is_some() {
+            self.word(Word::Settled(id));
+        }
+    }
+
     /// Passes on what a press of a button says, and tells the person what came of it.
     pub(super) async fn press(self: Rc<Front>, id: i64, press: Press) {
         let came_of_it = self.decide(&press).await;

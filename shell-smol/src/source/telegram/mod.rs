@@ -2,7 +2,8 @@
 //!
 //! Two threads. `poll` asks for updates and acknowledges what is settled; `front` takes them
 //! in, and shows what the core has to say. A chat is a session, and so is each topic of a forum.
-//! In groups the bot hears what mentions it or replies to it, and nothing else. Edited messages are
+//! In groups the bot hears what mentions it or replies to it, and nothing else. A group that becomes
+//! a supergroup is another chat to the API, and the same session to the core. Edited messages are
 //! not heard: what was answered stays as it was asked. A person whom nobody let in gets one hint an
 //! hour and leaves no trace.
 //!

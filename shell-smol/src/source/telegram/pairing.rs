@@ -81,7 +81,7 @@ impl From<Fault> for PairingError {
             | Fault::Unreachable(why)
             | Fault::Refused(why)
             | Fault::Gone(why) => PairingError::Unreachable(why),
-            Fault::Unformatted | Fault::Unchanged | Fault::Fixed => {
+            Fault::Unformatted | Fault::Unchanged | Fault::Fixed | Fault::Moved(_) => {
                 PairingError::Unreachable("its answer makes no sense".to_owned())
             }
         }

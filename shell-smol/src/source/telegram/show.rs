@@ -49,33 +49,45 @@ impl Front {
         };
         let about = digest(delivery);
         // What certainly did not get through the last time is not repeated.
-        let unsent = self.chat(place, |chat| chat.unsent.take()) == Some(about);
-        let repeated = delivery.repeated && !unsent;
+        let unsent = self.chat(place, |chat| chat.unsent.take());
+        let unsent = unsent.filter(|(of, _)| *of == about);
+        let repeated = delivery.repeated && unsent.is_none();
+        let mut parts_shown = unsent.map_or(0, |(_, parts)| parts);
         let shown = match &delivery.body {
             Body::Question(question) => {
                 let origin = &delivery.origin;
                 let buttons = question::buttons(question, &showing.session, origin);
                 let parts = question::parts(question, repeated);
-                let shown = self.ask(place, &parts, buttons, delivery.rich).await;
+                let asking = self.ask(place, &parts, &mut parts_shown, buttons, delivery.rich);
+                let shown = asking.await;
                 shown.map(|message| {
                     let mut asked = self.asked.borrow_mut();
-                    asked.shown(question.approval, place, message);
+                    asked.shown(question.approval, self.now(place), message);
                 })
             }
             Body::Picture(picture) => {
                 self.send_picture(place, picture, delivery.rich, repeated)
                     .await
             }
-            body => self.say_body(place, body, delivery.rich, repeated).await,
+            body => {
+                let how = (delivery.rich, repeated);
+                self.say_body(place, body, &mut parts_shown, how).await
+            }
         };
-        let certainly = matches!(shown, Err(Fault::RateLimited { .. } | Fault::Unsent(_)));
+        if let Err(Fault::Moved(to)) = shown {
+            self.found(place, to).await;
+        }
+        let certainly = matches!(
+            shown,
+            Err(Fault::RateLimited { .. } | Fault::Unsent(_) | Fault::Moved(_))
+        );
         let ends = delivery
             .ends
             .iter()
             .filter(|end| end.origin == delivery.origin);
         let ends = ends.map(|end| end.key.as_str());
         self.chat(place, |chat| {
-            chat.unsent = (certainly && !repeated).then_some(about);
+            chat.unsent = (certainly && !repeated).then_some((about, parts_shown));
             chat.ended(ends);
             if matches!(delivery.body, Body::Notice(_)) && !chat.is_busy() {
                 chat.message = None;
@@ -86,23 +98,26 @@ impl Front {
         showing.done(result);
     }
 
+    /// Shows a question from where it was left, and counts on what is shown of it.
     async fn ask(
         &self,
         place: Place,
         parts: &[question::Part],
+        parts_shown: &mut usize,
         buttons: InlineKeyboardMarkup,
         rich: bool,
     ) -> Result<i32, Fault> {
         self.chat(place, |chat| chat.rests());
         let mut shown = 0;
         let last = parts.len().saturating_sub(1);
-        for (index, part) in parts.iter().enumerate() {
+        for (index, part) in parts.iter().enumerate().skip(*parts_shown) {
             let text = Text {
                 words: if rich { &part.html } else { &part.plain },
                 rich,
                 buttons: (index == last).then(|| buttons.clone()),
             };
             shown = self.send(place, text).await?;
+            *parts_shown += 1;
         }
         Ok(shown)
     }
@@ -134,12 +149,13 @@ impl Front {
         }
     }
 
+    /// The same for a text.
     async fn say_body(
         &self,
         place: Place,
         body: &Body,
-        rich: bool,
-        repeated: bool,
+        parts_shown: &mut usize,
+        (rich, repeated): (bool, bool),
     ) -> Result<(), Fault> {
         let (mark, text) = match body {
             Body::Failure(text) => ("⚠️ ", text.as_str()),
@@ -154,17 +170,21 @@ impl Front {
             true => REPEATED,
             false => "",
         };
-        let plain = format!("{mark}{text}{below}");
-        let pieces = format::pieces(&plain, MOST);
+        let plain = format!("{mark}{text}");
+        let pieces = format::pieces(&plain, MOST - below.len());
         // An error is shown as it is; so is what had to be cut where formatting may be open.
         let rich = rich && pieces.len() == 1 && !matches!(body, Body::Failure(_));
         let mut grown = grown;
-        for piece in pieces {
-            let html = rich.then(|| format::html(piece));
-            let words = html.as_deref().unwrap_or(piece);
+        for piece in pieces.into_iter().skip(*parts_shown) {
+            let piece = format!("{piece}{below}");
+            let html = rich.then(|| format::html(&piece));
+            let words = html.as_deref().unwrap_or(&piece);
             if let Some(message) = grown.take() {
                 match self.edit(place, message, words, rich).await {
-                    Ok(()) => continue,
+                    Ok(()) => {
+                        *parts_shown += 1;
+                        continue;
+                    }
                     // It is not there any more: the text is sent anew.
                     Err(Fault::Fixed) => {}
                     Err(fault) => {
@@ -179,6 +199,7 @@ impl Front {
                 buttons: None,
             };
             self.send(place, text).await?;
+            *parts_shown += 1;
         }
         Ok(())
     }
@@ -191,6 +212,7 @@ impl Front {
         rich: bool,
         repeated: bool,
     ) -> Result<(), Fault> {
+        let place = self.now(place);
         let file = PathBuf::from(&picture.path);
         let bytes = file.metadata().map(|found| found.len());
         let told = match bytes {
@@ -249,13 +271,14 @@ impl Front {
 
     /// Shows that the bot is typing. It may be lost.
     pub(super) async fn type_in(self: Rc<Front>, place: Place) {
+        let now = self.now(place);
         let params = SendChatActionParams::builder()
-            .chat_id(place.chat)
-            .maybe_message_thread_id(place.thread)
+            .chat_id(now.chat)
+            .maybe_message_thread_id(now.thread)
             .action(ChatAction::Typing)
             .build();
         let done = self.api.run(move |api| api.act(params)).await;
-        self.heed(place, done.err());
+        self.heed(place, done.err()).await;
     }
 
     /// Shows how far the reply is. It may be lost.
@@ -280,18 +303,23 @@ impl Front {
         if fault == Some(Fault::Fixed) {
             self.chat(place, |chat| chat.message = None);
         }
-        self.heed(place, fault);
+        self.heed(place, fault).await;
     }
 
-    /// Leaves a chat alone for as long as the server asks.
-    fn heed(&self, place: Place, fault: Option<Fault>) {
-        if let Some(Fault::RateLimited { retry_after_ms }) = fault {
-            let wait = Duration::from_millis(retry_after_ms.unwrap_or(5_000).min(600_000));
-            self.chat(place, |chat| chat.wait_until(Instant::now() + wait));
+    /// Leaves a chat alone for as long as the server asks, or follows it.
+    async fn heed(&self, place: Place, fault: Option<Fault>) {
+        match fault {
+            Some(Fault::RateLimited { retry_after_ms }) => {
+                let wait = Duration::from_millis(retry_after_ms.unwrap_or(5_000).min(600_000));
+                self.chat(place, |chat| chat.wait_until(Instant::now() + wait));
+            }
+            Some(Fault::Moved(to)) => self.found(place, to).await,
+            _ => {}
         }
     }
 
     async fn send(&self, place: Place, text: Text<'_>) -> Result<i32, Fault> {
+        let place = self.now(place);
         let params = SendMessageParams::builder()
             .chat_id(place.chat)
             .maybe_message_thread_id(place.thread)
@@ -305,7 +333,7 @@ impl Front {
 
     async fn edit(&self, place: Place, message: i32, words: &str, rich: bool) -> Result<(), Fault> {
         let params = EditMessageTextParams::builder()
-            .chat_id(place.chat)
+            .chat_id(self.now(place).chat)
             .message_id(message)
             .text(words)
             .maybe_parse_mode(rich.then_some(ParseMode::Html))
@@ -346,6 +374,9 @@ fn deliver_fault(fault: Fault, rich: bool) -> DeliverFault {
         }
         Fault::Unauthorized => DeliverFault::Unreachable {
             message: "the server does not know the bot's token".to_owned(),
+        },
+        Fault::Moved(_) => DeliverFault::Unreachable {
+            message: "the group has become a supergroup".to_owned(),
         },
         Fault::Unchanged | Fault::Fixed => DeliverFault::Unreachable {
             message: "the message could not be changed".to_owned(),

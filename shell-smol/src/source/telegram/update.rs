@@ -74,6 +74,13 @@ pub enum Content {
     Message(Message),
     /// Somebody pressed a button.
     Press(Press),
+    /// A group has become a supergroup, another chat to the API.
+    Moved {
+        /// The group.
+        from: Place,
+        /// What it is now.
+        to: Place,
+    },
     /// Nothing that is for us.
     Other,
 }
@@ -133,12 +140,18 @@ pub struct Press {
 /// Reads an update; none when it has no number.
 pub fn read(value: &Value, me: &Me) -> Option<Update> {
     let id = value.get("update_id")?.as_i64()?;
-    let message = value.get("message").and_then(|value| message(value, me));
-    let press = || value.get("callback_query").and_then(press);
-    let content = match message {
-        Some(message) => Content::Message(message),
-        None => press().map_or(Content::Other, Content::Press),
+    let said = value.get("message");
+    let moved = || said.and_then(moved);
+    let message = || {
+        let message = said.and_then(|value| message(value, me));
+        message.map(Content::Message)
     };
+    let press = || {
+        let press = value.get("callback_query").and_then(press);
+        press.map(Content::Press)
+    };
+    let content = moved().or_else(message).or_else(press);
+    let content = content.unwrap_or(Content::Other);
     Some(Update { id, content })
 }
 
@@ -174,6 +187,23 @@ struct RawReply {
     from: Option<User>,
     /// Every message of a topic replies to the one that made the topic.
     forum_topic_created: Option<serde::de::IgnoredAny>,
+}
+
+/// Both chats are told: the old one where it goes, the new one where it comes from.
+fn moved(message: &Value) -> Option<Content> {
+    let chat = message["chat"]["id"].as_i64()?;
+    let to = message["migrate_to_chat_id"].as_i64();
+    let from = message["migrate_from_chat_id"].as_i64();
+    let whole = |chat| Place { chat, thread: None };
+    match (from, to) {
+        (_, Some(to)) => Some((chat, to)),
+        (Some(from), None) => Some((from, chat)),
+        (None, None) => None,
+    }
+    .map(|(from, to)| Content::Moved {
+        from: whole(from),
+        to: whole(to),
+    })
 }
 
 /// Attachments that are not taken, by their field.
