@@ -38,8 +38,8 @@ use std::time::{Duration, Instant};
 
 /// How many inputs may wait, and how many words of effects; senders wait beyond it.
 const INPUTS: usize = 1_024;
-/// The most inputs, words of effects, and timers, of one commit.
-const BATCH: usize = 1_024;
+/// The most inputs, words of effects, and timers, of one commit: no fewer than may wait.
+const BATCH: usize = INPUTS;
 /// A snapshot is due after so many steps.
 pub const SNAPSHOT_STEPS: u64 = 4_096;
 /// At an orderly end a snapshot is worth its sync after so many steps.
@@ -251,10 +251,11 @@ impl Driver {
             }
         };
         let mut work = input.or(leave).or(ask).or(alarm).await;
-        work.inputs.extend(waiting(&self.outcomes));
-        work.inputs.extend(waiting(&self.inputs));
         work.leave = work.leave.or_else(|| self.leave.try_recv().ok());
         work.ask = work.ask.or_else(|| self.asks.try_recv().ok());
+        // Last, so that what was sent before a question is decided before its answer.
+        work.inputs.extend(waiting(&self.outcomes));
+        work.inputs.extend(waiting(&self.inputs));
         work
     }
 
