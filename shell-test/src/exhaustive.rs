@@ -1,11 +1,11 @@
 //! The exhaustive mode: one scripted conversation, crashed at every cut of every step.
 //!
 //! The script has two sessions and a third that both channels share, a channel that numbers its
-//! messages, a person who is away for a while, a guest who becomes the owner, a job, a clock that is set, tools of either
-//! class, pictures, a container, a worker that reports from one, a guest in WebAssembly, an
-//! approval, a denial, a yes for a session, a cancel, a scheduled retry, a queue that overflows, a
-//! stranger, and a model that answers 429, 500, nonsense and nothing. Each crash is healed, and
-//! every law is checked.
+//! messages, a person who is away for a while, a guest who becomes the owner, a conversation that
+//! goes on elsewhere, a job, a clock that is set, tools of either class, pictures, a container, a
+//! worker that reports from one, a guest in WebAssembly, an approval, a denial, a yes for a session, a
+//! cancel, a scheduled retry, a queue that overflows, a stranger, and a model that answers 429, 500,
+//! nonsense and nothing. Each crash is healed, and every law is checked.
 
 use crate::fault::{CUTS, Cut, DeliverTrouble, Fault, ModelTrouble, SandboxTrouble};
 use crate::law::{self, Broken};
@@ -51,6 +51,7 @@ pub fn script() -> Plan {
     items.extend(channels());
     items.extend(away());
     items.extend(other_owner());
+    items.extend(elsewhere());
     items.extend(faults().map(Item::Fault));
     Plan {
         rules: Rules {
@@ -113,6 +114,19 @@ fn other_owner() -> [Item; 8] {
         ),
         say(183_000, "cli:a", None, "k20", "/stop"),
         of_the_next,
+    ]
+}
+
+/// A conversation goes on elsewhere, and then where it was.
+fn elsewhere() -> [Item; 3] {
+    [
+        Item::Move {
+            at_ms: 176_000,
+            from: "cli:b".into(),
+            to: "cli:bb".into(),
+        },
+        say(177_000, "cli:bb", None, "k22", "m30. say"),
+        say(188_000, "cli:b", None, "k23", "m31. say"),
     ]
 }
 

@@ -107,6 +107,15 @@ pub enum Item {
         /// Whom.
         owners: BTreeSet<String>,
     },
+    /// A conversation goes on elsewhere: a group has become a supergroup.
+    Move {
+        /// When, in milliseconds.
+        at_ms: u64,
+        /// Where it was.
+        from: String,
+        /// Where it is.
+        to: String,
+    },
     /// Nobody is there to be shown anything over a channel. Then somebody is, and says so.
     Away {
         /// Which channel.
@@ -151,6 +160,7 @@ impl Plan {
             settings,
         };
         items.extend(draw::owners(&mut rng));
+        draw::moves(&mut rng, &mut items);
         Plan { rules, items }
     }
 

@@ -50,6 +50,7 @@ enum Due {
     Clock(i64),
     Reschedule(Vec<JobSpec>),
     Owners(BTreeSet<String>),
+    Move(String, String),
     Come(String),
     Feed(Input),
     Show(EffectId, Attempt, Deliver),
@@ -141,6 +142,7 @@ impl World {
                 Item::Order { at_ms, order } => (*at_ms, Due::Order(order.clone())),
                 Item::Clock { at_ms, by_ms } => (*at_ms, Due::Clock(*by_ms)),
                 Item::Reschedule { at_ms, schedule } => (*at_ms, Due::Reschedule(schedule.clone())),
+                Item::Move { at_ms, from, to } => (*at_ms, Due::Move(from.clone(), to.clone())),
                 Item::Owners { at_ms, owners } => (*at_ms, Due::Owners(owners.clone())),
                 Item::Away {
                     origin,
@@ -272,6 +274,12 @@ impl World {
             }
             Due::Owners(owners) => {
                 self.settings.owners = owners;
+                None
+            }
+            Due::Move(from, to) if self.core.is_some() => Some(Input::Move { from, to }),
+            Due::Move(from, to) => {
+                // The channel tells of it until somebody hears.
+                self.put(Owner::Outside, 1_000, Due::Move(from, to));
                 None
             }
             Due::Come(origin) => {

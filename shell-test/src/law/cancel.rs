@@ -62,6 +62,9 @@ impl Sessions {
                 Record::Opened { session, name } => {
                     self.names.insert(name.clone(), *session);
                 }
+                Record::Moved { session, to, .. } => {
+                    self.names.insert(to.clone(), *session);
+                }
                 Record::Admitted { peer, .. } => drop(self.guests.insert(peer.clone())),
                 Record::Expelled { peer, .. } => drop(self.guests.remove(peer)),
                 Record::Accepted(a) if a.command.is_none() => {

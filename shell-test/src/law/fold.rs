@@ -7,13 +7,13 @@ use crate::story::{Event, Lines};
 use crate::world;
 use openpista_core::Core;
 use openpista_core::effect::Chunk;
-use openpista_core::id::{EffectId, Seq};
+use openpista_core::id::{EffectId, Seq, SessionId};
 use openpista_core::input::{Boot, Input};
 use openpista_core::record::Record;
 use openpista_core::recover::Past;
 use openpista_core::replay::{FORMAT, Header, Line, Replay, VERSION};
 use openpista_core::timer::Timer;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Law 7: folding the records equals the live state, byte for byte; so does snapshot plus tail.
 /// A step without records changes nothing.
@@ -153,11 +153,16 @@ pub fn law_10_progress_changes_nothing(evidence: &Evidence<'_>) -> Verdict {
 }
 
 /// Law 11: a session alone, with the steps of all others left out, replays to the same records at
-/// the same positions; and no step touches two sessions.
+/// the same positions; and no step touches two sessions. What is said in a session stays in it, also
+/// when it has got another name.
 pub fn law_11_sessions_are_apart(evidence: &Evidence<'_>) -> Verdict {
     let mut sessions = BTreeSet::new();
+    let mut names = BTreeMap::new();
     for line in &evidence.journal {
         sessions.extend(line.session);
+        if let Err(why) = in_its_session(&mut names, line) {
+            return broken(11, line.seq, why);
+        }
         let mut touched = line.records.iter().filter_map(Record::session);
         if touched.any(|session| Some(session) != line.session) {
             return broken(11, line.seq, "a step touches another session than its own");
@@ -166,6 +171,27 @@ pub fn law_11_sessions_are_apart(evidence: &Evidence<'_>) -> Verdict {
     for session in sessions {
         let own = |line: &&Line| line.session.is_none_or(|of| of == session);
         follow(11, evidence.journal.iter().filter(own))?;
+    }
+    Ok(())
+}
+
+/// A message is in the session of its name, the one that was opened under it or has got it later.
+fn in_its_session(names: &mut BTreeMap<String, SessionId>, line: &Line) -> Result<(), String> {
+    for record in &line.records {
+        match (record, &line.input) {
+            (Record::Opened { session, name: to } | Record::Moved { session, to, .. }, _) => {
+                if names.insert(to.clone(), *session).is_some() {
+                    return Err(format!("{to} is the name of two sessions"));
+                }
+            }
+            (Record::Accepted(accepted), Input::Arrive(arrival)) => {
+                let name = arrival.session.as_ref().unwrap_or(&arrival.origin);
+                if names.get(name) != Some(&accepted.session) {
+                    return Err(format!("what was said in {name} is not in its session"));
+                }
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

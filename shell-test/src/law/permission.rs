@@ -88,7 +88,8 @@ struct Permissions {
     sandboxed: BTreeMap<u16, (String, String)>,
     texts: BTreeMap<MessageId, (String, String)>,
     peers: BTreeMap<MessageId, String>,
-    name: String,
+    /// The names that the session has, or had.
+    names: BTreeSet<String>,
     joined: Vec<MessageId>,
     denied: bool,
 }
@@ -105,7 +106,9 @@ impl Permissions {
             self.peers.insert(accepted.message, peer);
         }
         match record {
-            Record::Opened { name, .. } => self.name.clone_from(name),
+            Record::Opened { name: to, .. } | Record::Moved { to, .. } => {
+                self.names.insert(to.clone());
+            }
             Record::Accepted(accepted) if accepted.by_agent => {
                 let said = (accepted.origin.clone(), String::new());
                 self.texts.insert(accepted.message, said);
@@ -228,7 +231,7 @@ impl Permissions {
     /// Has a guest a part in the turn: a message, or the channel or session that are theirs?
     fn concerns(&self, peer: &str) -> bool {
         let mut joined = self.joined.iter();
-        self.name == peer
+        self.names.contains(peer)
             || joined.any(|message| {
                 let origin = self.texts.get(message).map(|(origin, _)| origin.as_str());
                 self.peers.get(message).is_some_and(|of| of == peer) || origin == Some(peer)

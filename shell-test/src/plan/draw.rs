@@ -8,6 +8,7 @@ use super::{CANARY, GUEST, Item, OWNER, STRANGER, base_settings, job};
 use crate::seed::Rng;
 use openpista_core::input::{Arrival, Decision, Order};
 use openpista_core::settings::{JobSpec, Missed, Mode, Settings};
+use std::collections::BTreeSet;
 
 /// The keys that are remembered where few are.
 const FEW_KEYS: usize = 10;
@@ -89,6 +90,43 @@ pub(super) fn owners(rng: &mut Rng) -> Vec<Item> {
         named(from_ms, rng.pick::<&[&str]>(OWNERS)),
         named(back_ms, &[OWNER]),
     ]
+}
+
+/// In one world of three a conversation goes on elsewhere, and most of what is written there is
+/// written after that.
+pub(super) fn moves(rng: &mut Rng, items: &mut Vec<Item>) {
+    if !rng.chance(33) {
+        return;
+    }
+    let (from, to) = *rng.pick(&[("cli:b", "cli:bb"), ("tg:2", "tg:22"), ("cli:b", "cli:a")]);
+    let moved_ms = rng.below(BUSY_MS);
+    let written_ms = moved_ms + *rng.pick(&[0, 0, 10_000, 90_000]);
+    let later = |item: &Item| match item {
+        Item::Send { at_ms, arrival } if arrival.origin == from && *at_ms >= written_ms => {
+            Some(arrival.key.clone())
+        }
+        _ => None,
+    };
+    let keys: BTreeSet<String> = items.iter().filter_map(later).collect();
+    for item in items.iter_mut() {
+        let (origin, key) = match item {
+            Item::Send { arrival, .. } => (&mut arrival.origin, &arrival.key),
+            Item::Again { origin, key, .. } => (origin, &*key),
+            Item::Order {
+                order: Order::Cancel { origin, key, .. },
+                ..
+            } => (origin, &*key),
+            _ => continue,
+        };
+        if origin == from && keys.contains(key) {
+            *origin = to.into();
+        }
+    }
+    items.push(Item::Move {
+        at_ms: moved_ms,
+        from: from.into(),
+        to: to.into(),
+    });
 }
 
 fn clock(rng: &mut Rng) -> Item {
