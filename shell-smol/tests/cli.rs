@@ -56,6 +56,23 @@ fn version_is_one_line_and_touches_nothing() {
 }
 
 #[test]
+fn the_programs_beside_it_say_their_version_too() {
+    for program in [
+        env!("CARGO_BIN_EXE_openpista-guard"),
+        env!("CARGO_BIN_EXE_openpista-wasm"),
+        env!("CARGO_BIN_EXE_openpista-worker"),
+        #[cfg(feature = "desktop")]
+        env!("CARGO_BIN_EXE_openpista-desktop"),
+    ] {
+        let output = Command::new(program).arg("--version").output().unwrap();
+        let name = Path::new(program).file_name().unwrap().to_str().unwrap();
+        let version = format!("{name} {}\n", env!("CARGO_PKG_VERSION"));
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), said), (Some(0), version));
+    }
+}
+
+#[test]
 fn help_is_the_same_whatever_way_it_is_asked_for() {
     let home = home();
     let (status, help, err) = run(home.path(), &["--help"]);

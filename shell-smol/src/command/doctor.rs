@@ -33,7 +33,7 @@ const HELD: &str = "held by process";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     Ok,
-    /// Not wanted.
+    /// Not wanted, or not there and nobody needs it.
     Off,
     Warn,
     Fault,

@@ -12,6 +12,7 @@ use openpista_core::effect::Recovery;
 use openpista_core::message::ToolSpec;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver};
@@ -24,11 +25,14 @@ const LAST_CALL: Duration = Duration::from_secs(2);
 
 /// Serves the daemon that started it, until that is gone; or watches over one that does.
 pub(crate) fn main() -> ExitCode {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|argument| argument == watch::ARGUMENT)
-    {
-        return watch::main();
+    let argument = std::env::args_os().nth(1);
+    match argument.as_deref().and_then(OsStr::to_str) {
+        Some(watch::ARGUMENT) => return watch::main(),
+        Some("--version") => {
+            println!("{} {}", super::PROGRAM, env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     let (mut served, voice) = match Served::new().and_then(|s| s.voice().map(|voice| (s, voice))) {
         Ok(both) => both,

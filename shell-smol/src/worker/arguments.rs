@@ -30,6 +30,8 @@ pub(super) enum Asked {
     Work(Arguments),
     /// To explain itself.
     Help,
+    /// To say which version it is.
+    Version,
 }
 
 /// A task, and whom to report to.
@@ -61,6 +63,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Asked, String> {
             Arg::Long("timeout-ms") => timeout_ms = read(&mut parser)?,
             Arg::Long("output-chars") => output_chars = read(&mut parser)?,
             Arg::Long("help") | Arg::Short('h') => return Ok(Asked::Help),
+            Arg::Long("version") => return Ok(Asked::Version),
             // What follows is the command's own, options included.
             Arg::Value(program) => {
                 let rest = parser.raw_args().map_err(wrong)?;

@@ -55,6 +55,10 @@ pub fn main() -> ExitCode {
             println!("{}", arguments::HELP);
             return ExitCode::SUCCESS;
         }
+        Ok(Asked::Version) => {
+            println!("{PROGRAM} {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
         Err(message) => {
             say(&format!("{message}; see `{PROGRAM} --help`"));
             return ExitCode::from(2);

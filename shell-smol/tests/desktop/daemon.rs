@@ -63,6 +63,11 @@ fn a_turn_shows_where_the_picture_is() {
 fn without_a_display_nothing_is_offered_and_doctor_says_why() {
     let mut display = Display::new(200, 100);
     assert!(doctor(&display, PROGRAM.as_ref()).contains("screen.capture"));
+    let works = |display: &Display| {
+        let (_, said) = run(display, PROGRAM.as_ref(), &["doctor"]);
+        said.contains("seeing it and using it")
+    };
+    assert!(works(&display));
     display.environment.retain(|(name, _)| name != "DISPLAY");
     let arguments = ["run", "-e", "screen.capture {}", "--yes"];
     let (_, said) = run(&display, PROGRAM.as_ref(), &arguments);
@@ -79,6 +84,7 @@ fn without_a_display_nothing_is_offered_and_doctor_says_why() {
         said.contains("does not answer") && said.contains("XAUTHORITY"),
         "{said}"
     );
+    assert!(!works(&display));
 }
 
 #[test]
@@ -89,6 +95,7 @@ fn without_the_program_doctor_says_how_to_get_it() {
     let program = alone.join("openpistacrab");
     std::fs::hard_link(PROGRAM, &program).expect("a link");
     let said = doctor(&display, &program);
+    let (_, whole) = run(&display, &program, &["doctor"]);
     let arguments = ["run", "-e", "screen.capture {}", "--yes"];
     let (_, told) = run(&display, &program, &arguments);
     std::fs::remove_dir_all(&alone).expect("ours");
@@ -97,6 +104,7 @@ fn without_the_program_doctor_says_how_to_get_it() {
         "{said}"
     );
     assert!(told.contains("is not on offer"), "{told}");
+    assert!(!whole.contains("seeing it and using it"), "{whole}");
 }
 
 /// The libraries that a program cannot start without.

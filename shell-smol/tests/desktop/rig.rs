@@ -93,15 +93,14 @@ impl Display {
     /// Waits until there is a window of this title, and returns its place and size as xdotool has
     /// them.
     pub(crate) fn window(&self, title: &str) -> Geometry {
-        let found = self.run(
-            "xdotool",
-            &["search", "--sync", "--onlyvisible", "--name", title],
-        );
-        let id = String::from_utf8_lossy(&found.stdout)
-            .lines()
-            .next()
-            .expect("one")
-            .to_owned();
+        // Not with `--sync`, which may wait for ever.
+        let search = ["search", "--onlyvisible", "--name", title];
+        let id = wait_until(title, || {
+            let found = self.command("xdotool").args(search).output();
+            let found = found.expect("xdotool is installed").stdout;
+            let first = String::from_utf8_lossy(&found).lines().next()?.to_owned();
+            Some(first)
+        });
         let told = self.run("xdotool", &["getwindowgeometry", "--shell", &id]);
         let told = String::from_utf8_lossy(&told.stdout).into_owned();
         let field = |name: &str| -> i64 {

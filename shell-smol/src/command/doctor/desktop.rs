@@ -1,6 +1,6 @@
 //! Whether the model can see and use a desktop, and what of it is missing.
 
-use super::{Finding, off, ok, warn};
+use super::{Finding, Status, finding, off};
 use crate::command::desktop;
 use crate::config::Config;
 use crate::desktop::{Ability, Lack};
@@ -23,7 +23,7 @@ pub(super) fn check(config: &Config) -> Finding {
 fn judge(found: Result<Vec<Ability>, Lack>) -> Finding {
     let abilities = match found {
         Ok(abilities) => abilities,
-        Err(Lack { why, mend }) => return warn(SUBJECT, why, mend),
+        Err(Lack { why, mend }) => return finding(Status::Off, SUBJECT, why, mend),
     };
     let (mut works, mut lacks) = (Vec::new(), Vec::<(Vec<String>, Lack)>::new());
     for Ability { tool, offer } in abilities {
@@ -43,19 +43,20 @@ fn judge(found: Result<Vec<Ability>, Lack>) -> Finding {
         text += &format!("\nwithout {}: {}", tools.join(", "), lack.why);
     }
     let mends: Vec<&str> = lacks.iter().map(|(_, lack)| lack.mend.as_str()).collect();
-    match mends.is_empty() {
-        true => ok(SUBJECT, text),
-        false => warn(SUBJECT, text, mends.join("; ")),
-    }
+    let status = match (works.is_empty(), mends.is_empty()) {
+        (true, _) => Status::Off,
+        (false, true) => Status::Ok,
+        (false, false) => Status::Warn,
+    };
+    finding(status, SUBJECT, text, mends.join("; "))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Status;
     use super::*;
 
     #[test]
-    fn what_is_missing_is_said_once_with_its_cure() {
+    fn what_is_missing_is_said_once_with_its_cure_and_does_not_count_as_working() {
         let lack = |why: &str| {
             Err(Lack {
                 why: why.to_owned(),
@@ -71,7 +72,7 @@ mod tests {
             ability("a.c", lack("one")),
             ability("a.d", lack("two")),
         ]));
-        assert_eq!(found.status, Status::Warn);
+        assert_eq!(found.status, Status::Off);
         assert_eq!(
             found.text,
             "no tool of it can be used\nwithout a.b, a.c: one\nwithout a.d: two"
