@@ -23,11 +23,9 @@ mod program;
 mod support;
 
 use bot_api::BotApi;
-use daemon::{Daemon, home};
+use daemon::{Daemon, home, turn};
 use disk::Disk;
 use model::Model;
-use openpista_core::wire::frame::ServerFrame;
-use openpista_shell_smol::client::Connected;
 use smol::{Timer, block_on};
 use std::fs;
 use std::path::Path;
@@ -156,34 +154,6 @@ fn at_rest() {
     let (all, own) = daemon.resident_kb();
     let text = format!("{} ({} its own)", mb(all), mb(own));
     row("  after a turn over each and a tool", &text, "");
-}
-
-/// A turn, from the message to its response; and to the word that it is durable.
-async fn turn(connected: &Connected, text: &str, session: Option<&str>) -> (Duration, Duration) {
-    let id = fresh();
-    let began = Instant::now();
-    let exchange = connected.message(&id, text, session).await;
-    let mut exchange = exchange.expect("a connection");
-    let mut accepted = Duration::ZERO;
-    loop {
-        match exchange.next().await.expect("a connection") {
-            Some(ServerFrame::Accepted { .. }) => accepted = began.elapsed(),
-            Some(ServerFrame::Response {
-                is_error, content, ..
-            }) => {
-                assert!(!is_error, "{content}");
-                return (accepted, began.elapsed());
-            }
-            Some(_) => {}
-            None => panic!("no response came"),
-        }
-    }
-}
-
-fn fresh() -> String {
-    static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let last = LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    format!("bench-{last}")
 }
 
 /// What a turn of somebody who is alone costs: time above the model's and the command's own, time

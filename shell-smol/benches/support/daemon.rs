@@ -2,6 +2,7 @@
 //! on, whose client the bench is.
 
 use crate::program::{Home, send};
+use openpista_core::wire::frame::ServerFrame;
 use openpista_shell_smol::client::{Client, Connected};
 use openpista_shell_smol::secret::Secret;
 use rustix::process::{Pid, Signal, kill_process};
@@ -116,4 +117,36 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// A turn: how long its message took until it was durable, and until the response.
+pub(crate) async fn turn(
+    connected: &Connected,
+    text: &str,
+    session: Option<&str>,
+) -> (Duration, Duration) {
+    let id = fresh();
+    let began = Instant::now();
+    let exchange = connected.message(&id, text, session).await;
+    let mut exchange = exchange.expect("a connection");
+    let mut accepted = Duration::ZERO;
+    loop {
+        match exchange.next().await.expect("a connection") {
+            Some(ServerFrame::Accepted { .. }) => accepted = began.elapsed(),
+            Some(ServerFrame::Response {
+                is_error, content, ..
+            }) => {
+                assert!(!is_error, "{content}");
+                return (accepted, began.elapsed());
+            }
+            Some(_) => {}
+            None => panic!("no response came"),
+        }
+    }
+}
+
+fn fresh() -> String {
+    static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let last = LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("bench-{last}")
 }
