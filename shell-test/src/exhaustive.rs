@@ -121,12 +121,12 @@ fn other_owner() -> [Item; 8] {
 fn elsewhere() -> [Item; 3] {
     [
         Item::Move {
-            at_ms: 176_000,
+            at_ms: 142_000,
             from: "cli:b".into(),
             to: "cli:bb".into(),
         },
-        say(177_000, "cli:bb", None, "k22", "m30. say"),
-        say(188_000, "cli:b", None, "k23", "m31. say"),
+        say(143_000, "cli:bb", None, "k22", "m30. say"),
+        say(144_500, "cli:b", None, "k23", "m31. say"),
     ]
 }
 

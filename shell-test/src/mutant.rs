@@ -241,6 +241,11 @@ pub const MUTANTS: &[Mutant] = &[
         Break::Story(change::overtaken),
     ),
     (
+        11,
+        "a conversation that moved begins anew",
+        Break::Story(change::conversation_split),
+    ),
+    (
         12,
         "a picture is kept from the person",
         Break::Story(change::picture_kept),

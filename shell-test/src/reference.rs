@@ -25,6 +25,8 @@ pub struct Reference {
     troubled: BTreeSet<SessionId>,
     declined: BTreeSet<(String, String)>,
     names: BTreeMap<SessionId, String>,
+    /// The names that sessions came to have, each with the first.
+    moved: BTreeMap<String, String>,
     /// The keys of what the agent sends itself: what looks like a command there is none.
     agents: BTreeSet<(String, String)>,
     /// What really ran in sandboxes, as the model is told of it.
@@ -111,6 +113,11 @@ impl Reference {
                 self.names.insert(*session, name.clone());
                 return;
             }
+            Record::Moved { session, to, .. } => {
+                let first = self.names.get(session).cloned();
+                self.moved.insert(to.clone(), first.unwrap_or_default());
+                return;
+            }
             _ => return,
         };
         let key = (accepted.origin.clone(), accepted.key.clone());
@@ -194,6 +201,10 @@ impl Reference {
         }
     }
 
+    fn first_name<'a>(&'a self, name: &'a String) -> &'a String {
+        self.moved.get(name).unwrap_or(name)
+    }
+
     /// When the turns that read this message first asked the model.
     fn turns_of(&self, arrival: &Arrival) -> impl Iterator<Item = Time> {
         let heard = |call: &&Call| call.asked.contains(&arrival.text);
@@ -204,8 +215,9 @@ impl Reference {
     }
 
     fn judge(&self, story: &Story, shown: &Deliver, of: &Arrival, at: Time) -> Option<String> {
-        let session = of.session.as_ref().unwrap_or(&of.origin);
-        let stopped = self.stopped.contains(session);
+        let session = self.first_name(of.session.as_ref().unwrap_or(&of.origin));
+        let mut stopped = self.stopped.iter();
+        let stopped = stopped.any(|name| self.first_name(name) == session);
         let key = (of.origin.clone(), of.key.clone());
         let command = of.text.starts_with('/') && !self.agents.contains(&key);
         match &shown.body {

@@ -129,6 +129,9 @@ fn the_script_has_everything_in_it() {
             }
         )
     });
+    has("conversation that moves", &|r| {
+        matches!(r, Record::Moved { .. })
+    });
     has("clock that is set", &|r| {
         matches!(r, Record::ClockSet { .. })
     });

@@ -57,6 +57,7 @@ fn the_worlds_have_everything_in_them() {
     let wanted = [
         "call allowed for the session",
         "clock set",
+        "conversation that moved",
         "guest",
         "guest shut out",
         "job fired",
@@ -81,6 +82,7 @@ fn what(record: &Record) -> Option<&'static str> {
             ..
         } if reason.contains("for the session") => "call allowed for the session",
         Record::ClockSet { .. } => "clock set",
+        Record::Moved { .. } => "conversation that moved",
         Record::Booted { settings, .. } if !settings.owners.contains(OWNER) => "other owners",
         Record::Admitted { .. } => "guest",
         Record::Expelled { .. } => "guest shut out",

@@ -292,8 +292,9 @@ impl World {
         }
         let to_due = jobs::to_next();
         if to_due < BEFORE_DUE {
-            // Nobody is there when they are due.
-            std::thread::sleep(to_due + self.chance.up_to_ms(2 * jobs::LATE_MS));
+            // Nobody is there when they are due, nor soon enough after.
+            let late = Duration::from_millis(jobs::LATE_MS) + self.chance.up_to_ms(500);
+            std::thread::sleep(to_due + late);
         }
     }
 
@@ -336,7 +337,10 @@ impl World {
 
     /// Waits until shortly before jobs are due, or after.
     fn wait_until_due(&mut self, process: &mut Process) {
-        let wait = jobs::to_next().saturating_sub(BEFORE_DUE) + self.chance.up_to_ms(300);
+        let wait = match self.chance.one_in(2) {
+            true => jobs::to_next().saturating_sub(BEFORE_DUE),
+            false => jobs::to_next() + self.chance.up_to_ms(200),
+        };
         let until = Instant::now() + wait;
         while Instant::now() < until {
             self.look_for_door();

@@ -5,6 +5,7 @@ use crate::plan::GUEST;
 use crate::story::{Event, Story};
 use openpista_core::effect::deliver::Body;
 use openpista_core::effect::{Op, Outcome};
+use openpista_core::id::SessionId;
 use openpista_core::input::{Input, Order};
 use openpista_core::record::{Answer, Record, TurnEnd};
 use openpista_core::replay::Line;
@@ -44,6 +45,23 @@ pub(super) fn doubt_untold(story: &mut Story) {
     story.tamper(|line| {
         if position(line, |r| matches!(r, Record::Doubted { .. })).is_some() {
             line.records.retain(|r| !matches!(r, Record::Queued { .. }));
+        }
+    });
+}
+
+/// What is written in a supergroup begins anew.
+pub(super) fn conversation_split(story: &mut Story) {
+    let mut moved = None;
+    story.tamper(|line| {
+        let seq = line.seq;
+        for record in &mut line.records {
+            match record {
+                Record::Moved { to, .. } => moved = Some(to.clone()),
+                Record::Accepted(accepted) if moved.as_ref() == Some(&accepted.origin) => {
+                    accepted.session = SessionId(seq);
+                }
+                _ => {}
+            }
         }
     });
 }

@@ -8,6 +8,7 @@ use openpista_core::effect::{Effect, Op, Outcome};
 use openpista_core::id::{Attempt, EffectId, SandboxId};
 use openpista_core::input::Input;
 use openpista_core::record::Record;
+use std::collections::BTreeMap;
 
 /// The use of a sandbox that a record intends.
 fn used(record: &mut Record) -> Option<(&mut EffectId, &mut Attempt, &mut UseSandbox)> {
@@ -37,17 +38,32 @@ pub(super) fn shared(story: &mut Story) {
     });
 }
 
+/// The task of a sandbox is run once more when that is gone.
 pub(super) fn used_again(story: &mut Story) {
-    let mut run: Option<Record> = None;
+    let mut runs: BTreeMap<SandboxId, Record> = BTreeMap::new();
+    let mut removals: BTreeMap<EffectId, SandboxId> = BTreeMap::new();
     first(story, |line| {
-        let gone = line.records.iter().any(is_gone);
-        let found = line.records.iter().find(|record| {
-            matches!(record, Record::Intended(effect)
-                if matches!(&effect.op, Op::Sandbox(used) if used.runs()))
-        });
-        run = run.take().or(found.cloned());
-        line.records.extend(run.clone().filter(|_| gone));
-        gone && run.is_some()
+        let mut again = None;
+        for record in &line.records {
+            match record {
+                Record::Intended(effect) => {
+                    let Op::Sandbox(used) = &effect.op else {
+                        continue;
+                    };
+                    if used.runs() {
+                        runs.insert(used.sandbox, record.clone());
+                    }
+                    removals.insert(effect.id, used.sandbox);
+                }
+                Record::Settled { effect, .. } if is_gone(record) => {
+                    let sandbox = removals.get(effect);
+                    again = sandbox.and_then(|sandbox| runs.get(sandbox)).cloned();
+                }
+                _ => {}
+            }
+        }
+        line.records.extend(again.clone());
+        again.is_some()
     });
 }
 
