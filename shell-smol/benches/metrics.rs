@@ -139,6 +139,6 @@ fn scrape(address: SocketAddr) -> usize {
     stream.write_all(request).expect("the daemon");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("a page");
-    assert!(answer.contains("openpista_turns_total"), "{answer}");
+    assert!(answer.contains("openpista_build_info"), "{answer}");
     answer.len()
 }
