@@ -180,7 +180,8 @@ fn in_its_session(names: &mut BTreeMap<String, SessionId>, line: &Line) -> Resul
     for record in &line.records {
         match (record, &line.input) {
             (Record::Opened { session, name: to } | Record::Moved { session, to, .. }, _) => {
-                if names.insert(to.clone(), *session).is_some() {
+                let other = names.insert(to.clone(), *session);
+                if other.is_some() {
                     return Err(format!("{to} is the name of two sessions"));
                 }
             }
